@@ -1,0 +1,148 @@
+import type { ByteString } from '../core/bytes.ts';
+import type { MemberType } from '../core/member.ts';
+
+export const BLOCK = 512;
+
+/** A damaged or hostile archive; `offset` is where in the tar. */
+export class TarError extends Error {
+  readonly offset: number;
+  constructor(message: string, offset: number) {
+    super(`${message} at byte ${offset} of the tar`);
+    this.name = 'TarError';
+    this.offset = offset;
+  }
+}
+
+/** Fields of one 512-byte ustar, GNU or v7 header as they stand there. */
+export interface RawHeader {
+  name: ByteString;
+  mode: number;
+  uid: number;
+  gid: number;
+  size: number;
+  mtime: number;
+  typeflag: string;
+  link: ByteString;
+  major: number;
+  minor: number;
+}
+
+const TYPES: Record<string, MemberType> = {
+  '0': 'file',
+  '\0': 'file',
+  '7': 'file',
+  S: 'file',
+  '1': 'hardlink',
+  '2': 'symlink',
+  '3': 'char',
+  '4': 'block',
+  '5': 'dir',
+  D: 'dir',
+  '6': 'fifo',
+};
+
+/** Member type of a type flag; undefined for what is no member (pax and GNU extension headers, labels). */
+export function typeOfFlag(flag: string): MemberType | undefined {
+  return TYPES[flag];
+}
+
+/** Number of padding bytes after `size` bytes of content. */
+export function paddingOf(size: number): number {
+  return (BLOCK - (size % BLOCK)) % BLOCK;
+}
+
+function cString(block: Buffer, start: number, length: number): ByteString {
+  const end = block.indexOf(0, start);
+  return block.toString('latin1', start, end < 0 || end > start + length ? start + length : end);
+}
+
+/** An octal field, or GNU's base-256 form (high bit set). Throws RangeError where it is neither. */
+export function parseNumber(block: Buffer, start: number, length: number): number {
+  const first = block[start] ?? 0;
+  if (first & 0x80) return parseBase256(block, start, length);
+  const text = cString(block, start, length).trim();
+  if (text === '') return 0;
+  if (!/^[0-7]+$/.test(text)) throw new RangeError('bad number in header');
+  return Number.parseInt(text, 8);
+}
+
+function parseBase256(block: Buffer, start: number, length: number): number {
+  const negative = block[start] === 0xff;
+  let value = negative ? -1n : BigInt((block[start] ?? 0) & 0x7f);
+  for (let i = start + 1; i < start + length; i++) value = (value << 8n) | BigInt(block[i] ?? 0);
+  const number = Number(value);
+  if (!Number.isSafeInteger(number)) throw new RangeError('number out of range in header');
+  return number;
+}
+
+/** Sum of the header's bytes with its checksum field taken as spaces. */
+export function checksum(block: Buffer): number {
+  let sum = 8 * 0x20;
+  for (let i = 0; i < 148; i++) sum += block[i] ?? 0;
+  for (let i = 156; i < BLOCK; i++) sum += block[i] ?? 0;
+  return sum;
+}
+
+/** Parses one header block. Throws TarError where its checksum or a field is wrong. */
+export function parseHeader(block: Buffer, offset: number): RawHeader {
+  try {
+    if (parseNumber(block, 148, 8) !== checksum(block)) throw new RangeError('wrong header checksum');
+    const magic = block.toString('latin1', 257, 262);
+    const prefix = magic === 'ustar' && block[263] === 0x30 ? cString(block, 345, 155) : '';
+    const name = cString(block, 0, 100);
+    return {
+      name: prefix === '' ? name : `${prefix}/${name}`,
+      mode: parseNumber(block, 100, 8) & 0o7777,
+      uid: parseNumber(block, 108, 8),
+      gid: parseNumber(block, 116, 8),
+      size: parseNumber(block, 124, 12),
+      mtime: parseNumber(block, 136, 12),
+      typeflag: block.toString('latin1', 156, 157),
+      link: cString(block, 157, 100),
+      major: magic === 'ustar' ? parseNumber(block, 329, 8) : 0,
+      minor: magic === 'ustar' ? parseNumber(block, 337, 8) : 0,
+    };
+  } catch (error) {
+    if (error instanceof RangeError) throw new TarError(error.message, offset);
+    throw error;
+  }
+}
+
+/** True if the block is all zeros, the mark of an archive's end. */
+export function isZeroBlock(block: Buffer): boolean {
+  for (let i = 0; i < BLOCK; i += 4) if (block.readInt32LE(i) !== 0) return false;
+  return true;
+}
+
+/** Records of a pax extended header, in order; keys and values as bytes. Throws TarError. */
+export function parsePax(data: Buffer, offset: number): Map<string, string> {
+  const records = new Map<string, string>();
+  let at = 0;
+  while (at < data.length) {
+    const space = data.indexOf(0x20, at);
+    const length = space < 0 || space - at > 10 ? Number.NaN : Number(data.toString('latin1', at, space));
+    const end = at + length;
+    const equals = data.indexOf(0x3d, space);
+    if (
+      !Number.isInteger(length) ||
+      length < 5 ||
+      end > data.length ||
+      data[end - 1] !== 0x0a ||
+      equals < 0 ||
+      equals >= end
+    ) {
+      throw new TarError('damaged pax record', offset + at);
+    }
+    records.set(data.toString('latin1', space + 1, equals), data.toString('latin1', equals + 1, end - 1));
+    at = end;
+  }
+  return records;
+}
+
+/** Bytes of a pax record `<length> <key>=<value>\n`, where length counts itself. */
+export function paxRecord(key: string, value: ByteString): Buffer {
+  const body = key.length + value.length + 3;
+  let length = body + String(body).length;
+  if (String(length).length !== String(body).length) length = body + String(length).length;
+  return Buffer.from(`${length} ${key}=${value}\n`, 'latin1');
+}

@@ -1,0 +1,28 @@
+import { createHash } from 'node:crypto';
+
+const PREFIX = 'SCHILY.xattr.';
+
+/** Attributes that belong to the machine, not to the data; never archived (format.md). */
+const LEFT_OUT = new Set(['security.selinux', 'security.ima', 'security.evm']);
+
+/**
+ * SHA-256 (hex) over a member's extended attributes, `undefined` where it has none.
+ * One line each, in byte order of the names: `<name>=0x<value in hex>` and a newline: what
+ * `getfattr -d -m - -e hex` prints. POSIX ACLs count as `system.posix_acl_*`, in the kernel's own encoding;
+ * tar's SCHILY.acl.* text depends on its version and the helper's user names and does not count.
+ */
+export function hashXattrs(records: ReadonlyMap<string, string>): string | undefined {
+  const names: string[] = [];
+  for (const key of records.keys()) {
+    if (!key.startsWith(PREFIX)) continue;
+    const name = key.slice(PREFIX.length);
+    if (!LEFT_OUT.has(name) && !name.startsWith('trusted.')) names.push(name);
+  }
+  if (names.length === 0) return undefined;
+  const hash = createHash('sha256');
+  for (const name of names.sort()) {
+    const value = Buffer.from(records.get(PREFIX + name) ?? '', 'latin1').toString('hex');
+    hash.update(Buffer.from(`${name}=0x${value}\n`, 'latin1'));
+  }
+  return hash.digest('hex');
+}

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { Agent } from 'node:http';
-import { Duplex } from 'node:stream';
-import type { AnyAuthMethod, ClientChannel, ConnectConfig } from 'ssh2';
-import { isVolbakError, messageOf, VolbakError } from '../core/errors.ts';
+import type { Duplex } from 'node:stream';
+import type { ConnectConfig } from 'ssh2';
+import { isVolbakError, type VolbakError } from '../core/errors.ts';
 import {
   checkHostKey,
   hostKeyAlgorithms,
@@ -12,13 +12,13 @@ import {
   keyTypeOf,
   parseKnownHosts,
 } from '../core/known-hosts.ts';
+import { type Logins, loginMethods } from './connect-ssh-login.ts';
+import { DIAL_COMMAND, DialStdio, sshError } from './connect-ssh-socket.ts';
 import type { SshEndpoint } from './endpoint.ts';
 
 type Ssh2 = typeof import('ssh2');
 type Done = (error: Error | null, socket?: Duplex) => void;
 
-const COMMAND = 'docker system dial-stdio';
-const STDERR_KEPT = 2000;
 const KEEPALIVE_MS = 15_000;
 
 /**
@@ -67,10 +67,12 @@ class SshAgent extends Agent {
       // A dead agent is not the end: the next login method follows.
       if (error.level !== 'agent') fail(refusal ?? this.explain(error));
     });
-    client.on('close', () => fail(this.lost()));
+    client.on('close', () => {
+      if (!answered) fail(this.unreachable('closed the ssh connection at once'));
+    });
     client.on('ready', () => {
-      client.exec(COMMAND, (error, channel) => {
-        if (error) return fail(this.unreachable(`refuses to run "${COMMAND}": ${error.message}`));
+      client.exec(DIAL_COMMAND, (error, channel) => {
+        if (error) return fail(this.unreachable(`refuses to run "${DIAL_COMMAND}": ${error.message}`));
         if (answered) return client.end();
         answered = true;
         socket = new DialStdio(channel, this.endpoint, () => client.end());
@@ -141,150 +143,12 @@ class SshAgent extends Agent {
     return this.unreachable(`broke the ssh connection off: ${error.message}`, undefined, error);
   }
 
-  private lost(): VolbakError {
-    return this.unreachable('closed the ssh connection before the data was complete');
-  }
-
   private unreachable(what: string, hint?: string, cause?: unknown): VolbakError {
     return sshError(this.endpoint, what, hint, cause);
   }
 }
 
-function sshError(endpoint: SshEndpoint, what: string, hint?: string, cause?: unknown): VolbakError {
-  const details = { ...(hint && { hint }), ...(cause !== undefined && { cause }) };
-  return new VolbakError('ENGINE_UNREACHABLE', `The ssh server of ${endpoint.label} ${what}.`, details);
-}
-
-/** A channel as a socket that ends cleanly only after the command exited 0: a connection cut short is an error. */
-class DialStdio extends Duplex {
-  private readonly channel: ClientChannel;
-  private readonly hangUp: () => void;
-
-  constructor(channel: ClientChannel, endpoint: SshEndpoint, hangUp: () => void) {
-    super();
-    this.channel = channel;
-    this.hangUp = hangUp;
-    let stderr = '';
-    let exited = false;
-    channel.on('data', (chunk: Buffer) => {
-      if (!this.push(chunk)) channel.pause();
-    });
-    channel.stderr.on('data', (chunk: Buffer) => {
-      stderr = (stderr + chunk.toString()).slice(-STDERR_KEPT);
-    });
-    channel.on('error', (error: Error) => this.destroy(error));
-    channel.on('exit', (code: number | null, signal?: string) => {
-      exited = code === 0;
-      if (!exited) stderr ||= signal ? `killed by ${signal}` : `exit code ${code}`;
-    });
-    channel.on('close', () => {
-      if (exited) this.push(null);
-      else this.destroy(dialError(endpoint, stderr.trim()));
-    });
-  }
-
-  override _read(): void {
-    this.channel.resume();
-  }
-
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    if (this.channel.writable) this.channel.write(chunk, done);
-    else done(); // the command is gone: its exit says why
-  }
-
-  override _final(done: (error?: Error | null) => void): void {
-    if (this.channel.writable) this.channel.end();
-    done();
-  }
-
-  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    this.channel.destroy();
-    this.hangUp();
-    done(error);
-  }
-
-  // What node:http and dockerode call on a net.Socket.
-  setTimeout(): this {
-    return this;
-  }
-  setNoDelay(): this {
-    return this;
-  }
-  setKeepAlive(): this {
-    return this;
-  }
-  ref(): this {
-    return this;
-  }
-  unref(): this {
-    return this;
-  }
-  destroySoon(): void {
-    this.end(() => this.destroy());
-  }
-}
-
-function dialError(endpoint: SshEndpoint, said: string): VolbakError {
-  if (said === '') return sshError(endpoint, 'closed the ssh connection before the data was complete');
-  const noEngine = /cannot connect|permission denied|dial unix/i.test(said);
-  return sshError(
-    endpoint,
-    `lets us in, but "${COMMAND}" failed there: ${messageOf(said).replace(/\.+$/, '')}`,
-    noEngine
-      ? `Make sure that the engine runs there and that ${endpoint.user} may use it (group docker).`
-      : `Install the docker CLI there and make sure that it is on the PATH of user ${endpoint.user}.`,
-  );
-}
-
 async function readKnownHosts(files: string[]): Promise<KnownHostEntry[]> {
   const texts = await Promise.all(files.map((file) => readFile(file, 'utf8').catch(() => '')));
   return texts.flatMap(parseKnownHosts);
-}
-
-interface Logins {
-  methods: AnyAuthMethod[];
-  /** In words, for the error message. */
-  tried: string[];
-  skipped: string[];
-}
-
-/** The ways to log in: the key named on purpose, the agent, the default keys. */
-async function loginMethods(ssh2: Ssh2, endpoint: SshEndpoint): Promise<Logins> {
-  const username = endpoint.user;
-  const logins: Logins = { methods: [{ type: 'none', username }], tried: [], skipped: [] };
-  const add = (key: Buffer | string, file: string) => {
-    logins.methods.push({ type: 'publickey', username, key });
-    logins.tried.push(file);
-  };
-  if (endpoint.keyFile) add(await namedKey(ssh2, endpoint.keyFile), endpoint.keyFile);
-  if (endpoint.agentSocket) {
-    logins.methods.push({ type: 'agent', username, agent: endpoint.agentSocket });
-    logins.tried.push('ssh-agent');
-  }
-  for (const file of endpoint.keyFile ? [] : endpoint.defaultKeyFiles) {
-    const key = await readFile(file).catch(() => undefined);
-    if (!key) continue;
-    const parsed = ssh2.utils.parseKey(key);
-    if (parsed instanceof Error) logins.skipped.push(`${file} (${reasonOf(parsed)})`);
-    else add(key, file);
-  }
-  return logins;
-}
-
-async function namedKey(ssh2: Ssh2, file: string): Promise<Buffer> {
-  const key = await readFile(file).catch((cause) => {
-    throw new VolbakError('CONFIG', `The ssh key ${file} cannot be read: ${messageOf(cause)}`, { cause });
-  });
-  const parsed = ssh2.utils.parseKey(key);
-  if (parsed instanceof Error) {
-    throw new VolbakError('CONFIG', `The ssh key ${file} cannot be used: ${reasonOf(parsed)}.`, {
-      hint: 'A key with a passphrase goes through ssh-agent: ssh-add it.',
-      cause: parsed,
-    });
-  }
-  return key;
-}
-
-function reasonOf(error: Error): string {
-  return /encrypted|passphrase/i.test(error.message) ? 'it has a passphrase' : error.message;
 }

@@ -1,0 +1,38 @@
+/** Raw frames to hash, look up and compress. */
+export interface EncodeBatch {
+  /** Memory that holds the raw frames; shared memory is read in place. */
+  bytes: Uint8Array;
+  /** Pairs of offset and length in `bytes`. */
+  frames: Uint32Array;
+}
+
+export interface EncodedBatch {
+  /** SHA-256 of each frame, 32 bytes after 32 bytes. */
+  hashes: Buffer;
+  /** Number of each frame's entry in the table of known frames, or -1. */
+  known: Int32Array;
+  /** Stored length of each frame; 0 for known ones. */
+  lengths: Uint32Array;
+  /** The stored bytes of the frames that were not known, one after another. */
+  stored: Buffer;
+}
+
+/** Stored frames to decompress and check. */
+export interface DecodeBatch {
+  stored: Uint8Array;
+  frames: { offset: number; length: number; raw: number; sha256: string }[];
+}
+
+export type WorkerRequest =
+  | ({ id: number; kind: 'encode' } & EncodeBatch)
+  | ({ id: number; kind: 'decode' } & DecodeBatch);
+
+export type WorkerReply =
+  | { id: number; kind: 'encoded'; result: EncodedBatch }
+  | { id: number; kind: 'decoded'; raw: Uint8Array }
+  | { id: number; kind: 'failed'; code: string; message: string };
+
+export interface WorkerSetup {
+  table: SharedArrayBuffer | undefined;
+  codec: 'node' | 'wasm' | undefined;
+}

@@ -1,0 +1,78 @@
+import zlib from 'node:zlib';
+import { VolbakError } from '../core/errors.ts';
+
+/** Compresses and decompresses single zstd frames. */
+export interface FrameCodec {
+  readonly name: 'node' | 'wasm';
+  compress(raw: Uint8Array): Uint8Array;
+  /** Raises INTEGRITY where the bytes are not one whole frame of `rawLength` bytes. */
+  decompress(stored: Uint8Array, rawLength: number): Uint8Array;
+}
+
+/** Level of all frames; zstd's own default. */
+const LEVEL = 3;
+
+function damaged(cause?: unknown): VolbakError {
+  return new VolbakError('INTEGRITY', 'a frame does not decompress to what was written', { cause });
+}
+
+/** True where this Node has zstd of its own (22.15 and later). */
+export function hasNativeZstd(): boolean {
+  return typeof zlib.zstdCompressSync === 'function';
+}
+
+/** node:zlib. The output buffer is sized ahead: with the default one small frames take twice as long. */
+export function nativeCodec(): FrameCodec {
+  const { ZSTD_c_compressionLevel, ZSTD_c_checksumFlag } = zlib.constants;
+  const params = { [ZSTD_c_compressionLevel]: LEVEL, [ZSTD_c_checksumFlag]: 1 };
+  return {
+    name: 'node',
+    compress(raw) {
+      const chunkSize = Math.max(1024, raw.length + (raw.length >> 7) + 128);
+      return zlib.zstdCompressSync(raw, { params, pledgedSrcSize: raw.length, chunkSize });
+    },
+    decompress(stored, rawLength) {
+      try {
+        const raw = zlib.zstdDecompressSync(stored, {
+          chunkSize: Math.max(1024, rawLength),
+          maxOutputLength: Math.max(1, rawLength),
+        });
+        if (raw.length === rawLength) return raw;
+      } catch (error) {
+        throw damaged(error);
+      }
+      throw damaged();
+    },
+  };
+}
+
+/** The zstd-codec package, for a Node without zstd. Its frames carry no checksum; SHA-256 guards them. */
+export async function wasmCodec(): Promise<FrameCodec> {
+  const { ZstdCodec } = (await import('zstd-codec')).default;
+  const simple = await new Promise<ZstdSimple>((resolve) => {
+    ZstdCodec.run((zstd) => resolve(new zstd.Simple()));
+  });
+  return {
+    name: 'wasm',
+    compress(raw) {
+      const stored = simple.compress(raw, LEVEL);
+      if (!stored) throw new VolbakError('UNEXPECTED', 'zstd-codec could not compress a frame');
+      return stored;
+    },
+    decompress(stored, rawLength) {
+      let raw: Uint8Array | null;
+      try {
+        raw = simple.decompress(stored);
+      } catch (error) {
+        throw damaged(error);
+      }
+      if (raw?.length !== rawLength) throw damaged();
+      return raw;
+    },
+  };
+}
+
+/** The best codec here: node:zlib, else zstd-codec. `force` is for tests. */
+export async function loadCodec(force?: 'node' | 'wasm'): Promise<FrameCodec> {
+  return (force ?? (hasNativeZstd() ? 'node' : 'wasm')) === 'node' ? nativeCodec() : wasmCodec();
+}

@@ -38,7 +38,10 @@ export async function loginMethods(ssh2: Ssh2, endpoint: SshEndpoint): Promise<L
 
 async function namedKey(ssh2: Ssh2, file: string): Promise<Buffer> {
   const key = await readFile(file).catch((cause) => {
-    throw new VolbakError('CONFIG', `The ssh key ${file} cannot be read: ${messageOf(cause)}`, { cause });
+    throw new VolbakError('CONFIG', `The ssh key ${file} cannot be read: ${messageOf(cause)}`, {
+      hint: 'It is named by ?key= in the engine address.',
+      cause,
+    });
   });
   const parsed = ssh2.utils.parseKey(key);
   if (parsed instanceof Error) {

@@ -1,0 +1,93 @@
+import type { FramePool } from '../codec/pool.ts';
+import { isVolbakError, VolbakError } from '../core/errors.ts';
+import { readAhead } from '../core/read-ahead.ts';
+import type { Store } from '../store/store.ts';
+import type { FrameRef } from './frame-ref.ts';
+import { segmentKey } from './keys.ts';
+
+const GROUP_STORED = 4 * 1024 * 1024;
+const GROUP_RAW = 8 * 1024 * 1024;
+
+export interface FetchOptions {
+  store: Store;
+  pool: FramePool;
+  /** Groups under way at the same time; bounds memory to about 12 MiB each. */
+  parallel?: number;
+  signal?: AbortSignal;
+}
+
+/** Frames that lie one after another in a segment: one ranged read. */
+export interface FrameGroup {
+  segment: string;
+  offset: number;
+  length: number;
+  raw: number;
+  frames: FrameRef[];
+}
+
+/** Gathers references in order into groups of neighbours, a few MiB each. */
+export async function* groupFrames(
+  refs: AsyncIterable<FrameRef> | Iterable<FrameRef>,
+): AsyncGenerator<FrameGroup> {
+  let group: FrameGroup | undefined;
+  for await (const ref of refs) {
+    const [segment, offset, length, raw] = ref;
+    const joins =
+      group?.segment === segment &&
+      group.offset + group.length === offset &&
+      group.length + length <= GROUP_STORED &&
+      group.raw + raw <= GROUP_RAW;
+    if (group && joins) {
+      group.length += length;
+      group.raw += raw;
+      group.frames.push(ref);
+    } else {
+      if (group) yield group;
+      group = { segment, offset, length, raw, frames: [ref] };
+    }
+  }
+  if (group) yield group;
+}
+
+/** One ranged read and its decoding: the raw frames of a group, checked. */
+export async function fetchGroup(group: FrameGroup, options: FetchOptions): Promise<Uint8Array> {
+  const { store, pool, signal } = options;
+  const key = segmentKey(group.segment);
+  try {
+    const range = { offset: group.offset, length: group.length };
+    const stored = await store.get(key, signal ? { range, signal } : { range });
+    const frames = group.frames.map(([, offset, length, raw, sha256]) => ({
+      offset: offset - group.offset,
+      length,
+      raw,
+      sha256,
+    }));
+    return await pool.decode({ stored, frames });
+  } catch (error) {
+    if (isVolbakError(error, 'STORE_NOT_FOUND')) {
+      throw new VolbakError('INTEGRITY', `segment ${group.segment} is missing from ${store.label}`, {
+        cause: error,
+      });
+    }
+    if (isVolbakError(error, 'INTEGRITY')) {
+      throw new VolbakError(
+        'INTEGRITY',
+        `segment ${group.segment} in ${store.label} is damaged: ${error.message}`,
+        {
+          cause: error,
+          hint: 'Run `volbak verify` to see what it hits.',
+        },
+      );
+    }
+    throw error;
+  }
+}
+
+/** The raw bytes of frames in the order of `refs`, fetched and decoded ahead. Raises INTEGRITY. */
+export async function* fetchFrames(
+  refs: AsyncIterable<FrameRef> | Iterable<FrameRef>,
+  options: FetchOptions,
+): AsyncGenerator<Uint8Array> {
+  const ahead = options.parallel ?? options.pool.width + 1;
+  yield* readAhead(groupFrames(refs), ahead, (group) => fetchGroup(group, options));
+}

@@ -1,0 +1,97 @@
+import type { EncodeBatch, EncodedBatch, FramePool } from '../codec/pool.ts';
+import type { FrameTable } from '../core/frame-table.ts';
+import type { Store } from '../store/store.ts';
+import type { FrameRef } from './frame-ref.ts';
+import type { FrameHandle } from './index-writer.ts';
+import { SegmentNames, SegmentWriter } from './segments.ts';
+
+export interface FrameWriterOptions {
+  store: Store;
+  pool: FramePool;
+  /** Known frames; those written are added. The pool's threads must share it. */
+  table: FrameTable;
+  parallel?: number;
+  signal?: AbortSignal;
+  onStored?(bytes: number): void;
+}
+
+/** Stores frames that are not known yet, in the order in which they were given; the known ones cost nothing. */
+export class FrameWriter {
+  readonly names = new SegmentNames();
+  readonly table: FrameTable;
+  readonly #pool: FramePool;
+  readonly #segments: SegmentWriter;
+  #tail: Promise<unknown> = Promise.resolve();
+  /** Raw bytes of frames that were not known before. */
+  newBytes = 0;
+
+  constructor(options: FrameWriterOptions) {
+    this.table = options.table;
+    this.#pool = options.pool;
+    this.#segments = new SegmentWriter({ ...options, names: this.names });
+  }
+
+  get storedBytes(): number {
+    return this.#segments.storedBytes;
+  }
+
+  get segmentsWritten(): readonly string[] {
+    return this.#segments.written;
+  }
+
+  /** Makes a frame known that lies in the repository already. */
+  addKnown([segment, offset, length, raw, sha256]: FrameRef): void {
+    const entry = { segment: this.names.numberOf(segment), offset, length, raw };
+    this.table.add(Buffer.from(sha256, 'hex'), 0, entry);
+  }
+
+  /** Encodes in threads at once; frames are placed in the order of the calls. */
+  write(batch: EncodeBatch): Promise<FrameHandle[]> {
+    const encoded = this.#pool.encode(batch);
+    const placed = this.#tail.then(async () => this.#place(batch, await encoded));
+    // Whoever called hears of a failure through `placed`; the chain only must not go on after one.
+    encoded.catch(() => {});
+    placed.catch(() => {});
+    this.#tail = placed;
+    return placed;
+  }
+
+  /** Gives the segment under way its name, so that index lines can be written. */
+  async closeSegment(): Promise<void> {
+    await this.#tail;
+    await this.#segments.close();
+  }
+
+  /** Resolves when all is durable in the store. */
+  async flush(): Promise<void> {
+    await this.#tail;
+    await this.#segments.flush();
+  }
+
+  async #place(batch: EncodeBatch, encoded: EncodedBatch): Promise<FrameHandle[]> {
+    const handles: FrameHandle[] = [];
+    let at = 0;
+    for (let i = 0; i < encoded.known.length; i++) {
+      const length = encoded.lengths[i] as number;
+      const stored = encoded.stored.subarray(at, at + length);
+      at += length;
+      const raw = batch.frames[i * 2 + 1] as number;
+      handles.push(await this.#placeOne(encoded, i, stored, raw));
+    }
+    return handles;
+  }
+
+  async #placeOne(encoded: EncodedBatch, i: number, stored: Buffer, raw: number): Promise<FrameHandle> {
+    let known = encoded.known[i] as number;
+    // The same frame may have been placed since the thread looked.
+    if (known < 0) known = this.table.find(encoded.hashes, i * 32);
+    if (known >= 0) return known;
+    const place = await this.#segments.add(stored);
+    const entry = { ...place, length: stored.length, raw };
+    this.newBytes += raw;
+    this.table.add(encoded.hashes, i * 32, entry);
+    const number = this.table.find(encoded.hashes, i * 32);
+    if (number >= 0) return number;
+    return { entry, sha256: encoded.hashes.toString('hex', i * 32, i * 32 + 32) };
+  }
+}

@@ -1,0 +1,131 @@
+import { VolbakError } from '../core/errors.ts';
+import type { FrameEntry, FrameTable } from '../core/frame-table.ts';
+import type { IndexMember } from '../core/member.ts';
+import type { FrameRef } from './frame-ref.ts';
+import { memberLine } from './index-lines.ts';
+import type { SegmentNames } from './segments.ts';
+
+/** A frame as the writer knows it: its number in the table, or itself where the table was full. */
+export type FrameHandle = number | { entry: FrameEntry; sha256: string };
+
+/** A member whose content may still be on its way. */
+export interface PendingMember {
+  member: IndexMember;
+  ready: boolean;
+}
+
+const FRAME_MIN = 32 * 1024;
+const FRAME_MAX = 256 * 1024;
+/** One line in 128 may end an index frame. */
+const CUT_MASK = 127;
+
+export interface IndexWriterOptions {
+  volume: string;
+  table: FrameTable;
+  names: SegmentNames;
+  /** 32-bit hash of a path that decides where index frames end. */
+  pathHash(path: string): number;
+  /** Takes one finished index frame (raw NDJSON, whole lines). */
+  emit(raw: Buffer): void;
+  /** Each member as it is written, in order. */
+  onMember(member: IndexMember): void;
+}
+
+/**
+ * Writes one volume's index. Lines wait while they are not known in full: a frame's until its segment has a name,
+ * a large file's until its content was read. A waiting frame costs a few bytes, so a terabyte can wait.
+ */
+export class IndexWriter {
+  readonly #options: IndexWriterOptions;
+  #queue: (FrameHandle | PendingMember)[] = [];
+  #head = 0;
+  #lines: string[] = [];
+  #length = 0;
+  readonly #segments = new Set<string>();
+  entries = 0;
+  tarBytes = 0;
+
+  constructor(options: IndexWriterOptions) {
+    this.#options = options;
+    this.#line(JSON.stringify({ volume: options.volume, format: 1, cut: 1 }), 1);
+  }
+
+  /** Names of the segments that the lines written so far need. */
+  get segments(): ReadonlySet<string> {
+    return this.#segments;
+  }
+
+  frame(handle: FrameHandle): void {
+    this.#queue.push(handle);
+  }
+
+  member(pending: PendingMember): void {
+    this.#queue.push(pending);
+  }
+
+  /** Writes all lines that are known by now. */
+  flush(): void {
+    for (; this.#head < this.#queue.length; this.#head++) {
+      const next = this.#queue[this.#head] as FrameHandle | PendingMember;
+      if (typeof next === 'object' && 'member' in next) {
+        if (!next.ready) break;
+        this.#memberLine(next.member);
+      } else {
+        const ref = this.#resolve(next);
+        if (!ref) break;
+        this.#frameLine(ref);
+      }
+    }
+    if (this.#head > 4096 || this.#head === this.#queue.length) {
+      this.#queue = this.#queue.slice(this.#head);
+      this.#head = 0;
+    }
+  }
+
+  /** Lines that still wait. */
+  get waiting(): number {
+    return this.#queue.length - this.#head;
+  }
+
+  /** Ends the index. All frames' segments must have names by now. */
+  finish(): void {
+    this.flush();
+    if (this.waiting > 0)
+      throw new VolbakError('UNEXPECTED', 'an index was ended before its frames were written');
+    this.#emit();
+  }
+
+  #resolve(handle: FrameHandle): FrameRef | undefined {
+    const { table, names } = this.#options;
+    const entry = typeof handle === 'number' ? table.entry(handle) : handle.entry;
+    const name = names.nameOf(entry.segment);
+    if (name === undefined) return undefined;
+    const sha256 = typeof handle === 'number' ? table.hashOf(handle).toString('hex') : handle.sha256;
+    return [name, entry.offset, entry.length, entry.raw, sha256];
+  }
+
+  #frameLine(ref: FrameRef): void {
+    this.#segments.add(ref[0]);
+    this.tarBytes += ref[3];
+    this.#line(JSON.stringify({ frame: ref }), Number.parseInt(ref[4].slice(0, 8), 16));
+  }
+
+  #memberLine(member: IndexMember): void {
+    this.entries++;
+    this.#options.onMember(member);
+    this.#line(memberLine(member), this.#options.pathHash(member.path));
+  }
+
+  #line(line: string, hash: number): void {
+    this.#lines.push(line);
+    this.#length += line.length + 1;
+    if (this.#length >= FRAME_MAX || (this.#length >= FRAME_MIN && (hash & CUT_MASK) === 0)) this.#emit();
+  }
+
+  #emit(): void {
+    if (this.#lines.length === 0) return;
+    this.#options.emit(Buffer.from(`${this.#lines.join('\n')}\n`, 'utf8'));
+    this.#lines = [];
+    this.#length = 0;
+  }
+}

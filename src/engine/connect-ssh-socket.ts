@@ -86,9 +86,10 @@ export function sshError(endpoint: SshEndpoint, what: string, hint?: string, cau
 function dialError(endpoint: SshEndpoint, said: string): VolbakError {
   if (said === '') return sshError(endpoint, 'closed the ssh connection before the data was complete');
   const noEngine = /cannot connect|permission denied|dial unix/i.test(said);
+  const last = said.split('\n').at(-1)?.trim(); // the lines before it are those of a login script
   return sshError(
     endpoint,
-    `lets us in, but "${DIAL_COMMAND}" failed there: ${said.replace(/\.+$/, '')}`,
+    `lets us in, but "${DIAL_COMMAND}" failed there: ${last?.replace(/\.+$/, '')}`,
     noEngine
       ? `Make sure that the engine runs there and that ${endpoint.user} may use it (group docker).`
       : `Install the docker CLI there and make sure that it is on the PATH of user ${endpoint.user}.`,

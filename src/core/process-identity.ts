@@ -1,0 +1,32 @@
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+
+/** Start time of a process in clock ticks since boot (proc(5), field 22); undefined where /proc does not tell. */
+function startOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  } catch {
+    return undefined;
+  }
+}
+
+/** Names this process so that a later one can tell whether it still lives: a pid alone is used again. */
+export function processIdentity(): string {
+  return `${hostname()}:${process.pid}:${startOf(process.pid) ?? '0'}`;
+}
+
+/** Whether a process named by `processIdentity` still runs; 'elsewhere' where it ran on another host. */
+export function processState(identity: string): 'alive' | 'dead' | 'elsewhere' {
+  const [start = '', pidText = '', ...host] = identity.split(':').reverse();
+  if (host.reverse().join(':') !== hostname()) return 'elsewhere';
+  const pid = Number(pidText);
+  if (!Number.isSafeInteger(pid) || pid <= 0) return 'dead';
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM' ? 'alive' : 'dead';
+  }
+  const now = startOf(pid);
+  return now === undefined || start === '0' || now === start ? 'alive' : 'dead';
+}

@@ -1,0 +1,97 @@
+import { randomUUID } from 'node:crypto';
+import { z } from 'zod';
+import { isVolbakError, VolbakError } from '../core/errors.ts';
+import type { Store } from '../store/store.ts';
+import { DESCRIPTOR } from './keys.ts';
+
+const schema = z.object({
+  format: z.number(),
+  id: z.uuid(),
+  created: z.string(),
+  cut: z.number(),
+  encryption: z.unknown(),
+});
+
+export interface Descriptor {
+  format: 1;
+  id: string;
+  created: string;
+  cut: 1;
+}
+
+/** Reads `volbak.json`; undefined where the place holds none. Raises REPOSITORY_INVALID. */
+export async function readDescriptor(store: Store): Promise<Descriptor | undefined> {
+  let bytes: Buffer;
+  try {
+    bytes = await store.get(DESCRIPTOR);
+  } catch (error) {
+    if (isVolbakError(error, 'STORE_NOT_FOUND')) return undefined;
+    throw error;
+  }
+  const { format, id, created, cut, encryption } = parse(bytes, store);
+  if (format !== 1 || cut !== 1) {
+    throw new VolbakError(
+      'REPOSITORY_INVALID',
+      `the repository in ${store.label} has format ${format}, which this volbak does not know`,
+      {
+        hint: 'Use a newer volbak.',
+      },
+    );
+  }
+  if (encryption !== null && encryption !== undefined) {
+    throw new VolbakError(
+      'REPOSITORY_INVALID',
+      `the repository in ${store.label} is encrypted, which this volbak does not support`,
+      {
+        hint: 'Use a newer volbak.',
+      },
+    );
+  }
+  return { format: 1, id, created, cut: 1 };
+}
+
+function parse(bytes: Buffer, store: Store): z.infer<typeof schema> {
+  try {
+    return schema.parse(JSON.parse(bytes.toString('utf8')));
+  } catch (error) {
+    throw new VolbakError('REPOSITORY_INVALID', `${DESCRIPTOR} in ${store.label} is damaged`, {
+      cause: error,
+    });
+  }
+}
+
+/** True if nothing at all lies in the store. */
+async function isEmpty(store: Store): Promise<boolean> {
+  for await (const _ of store.list('')) return false;
+  return true;
+}
+
+/**
+ * Makes a repository in an absent or empty place. Where two do so at once, both end up with the one whose
+ * descriptor stands. Raises REPOSITORY_INVALID where something else lies there.
+ */
+export async function initRepository(
+  store: Store,
+  now: Date,
+): Promise<{ descriptor: Descriptor; created: boolean }> {
+  const existing = await readDescriptor(store);
+  if (existing) return { descriptor: existing, created: false };
+  if (!(await isEmpty(store))) {
+    throw new VolbakError(
+      'REPOSITORY_INVALID',
+      `${store.label} is not empty and holds no volbak repository`,
+      {
+        hint: 'Choose an empty or new place.',
+      },
+    );
+  }
+  const fresh = { format: 1, id: randomUUID(), created: now.toISOString(), cut: 1, encryption: null };
+  try {
+    await store.put(DESCRIPTOR, Buffer.from(`${JSON.stringify(fresh)}\n`), { ifAbsent: true });
+  } catch (error) {
+    if (!isVolbakError(error, 'STORE_EXISTS')) throw error;
+  }
+  const descriptor = await readDescriptor(store);
+  if (!descriptor) throw new VolbakError('REPOSITORY_INVALID', `${DESCRIPTOR} vanished from ${store.label}`);
+  return { descriptor, created: descriptor.id === fresh.id };
+}

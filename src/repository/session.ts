@@ -1,0 +1,106 @@
+import { randomBytes } from 'node:crypto';
+import { VolbakError } from '../core/errors.ts';
+import type { Store } from '../store/store.ts';
+import { DOOMED, manifestKey, parseSegmentKey, SEGMENTS, SESSIONS, type SnapshotName } from './keys.ts';
+
+const HEARTBEAT_MS = 5 * 60_000;
+/** A session whose last heartbeat is older gives up: a pruner may take it for dead. */
+const STALE_MS = 30 * 60_000;
+
+export interface SessionOptions {
+  store: Store;
+  kind: 'backup' | 'restore' | 'export' | 'copy' | 'drill';
+  /** Snapshots whose frames may be used. */
+  uses: readonly SnapshotName[];
+  /** Wall clock in milliseconds: unlike the monotonic one it goes on while a laptop sleeps. */
+  now(): number;
+}
+
+/** A writer or long reader at work, visible to prune (format.md, "Deleting without locks"). */
+export class Session {
+  readonly id: string;
+  readonly #options: SessionOptions;
+  readonly #keys: string[] = [];
+  #lastBeat = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  private constructor(options: SessionOptions) {
+    this.#options = options;
+    this.id = randomBytes(8).toString('hex');
+  }
+
+  /** Puts the session, then checks that the snapshots it names still stand. */
+  static async begin(options: SessionOptions): Promise<Session> {
+    const session = new Session(options);
+    await session.#beat();
+    for (const { source, id } of options.uses) await options.store.stat(manifestKey(source, id));
+    session.#timer = setInterval(() => void session.#beat().catch(() => {}), HEARTBEAT_MS);
+    session.#timer.unref();
+    return session;
+  }
+
+  async #beat(): Promise<void> {
+    const { store, kind, uses, now } = this.#options;
+    const time = now();
+    const key = `${SESSIONS}${this.id}/${String(this.#keys.length).padStart(6, '0')}.json`;
+    const body = { id: this.id, kind, time: new Date(time).toISOString(), uses: uses.map((s) => s.id) };
+    await store.put(key, Buffer.from(JSON.stringify(body)));
+    this.#keys.push(key);
+    this.#lastBeat = time;
+  }
+
+  /** Raises REPOSITORY_BUSY where the session may have been taken for dead. */
+  async check(): Promise<void> {
+    const { store, now } = this.#options;
+    let alive = false;
+    for await (const _ of store.list(`${SESSIONS}${this.id}/`)) alive = true;
+    if (!alive || now() - this.#lastBeat > STALE_MS) {
+      throw new VolbakError(
+        'REPOSITORY_BUSY',
+        `this run slept too long: a prune of ${store.label} may have taken its frames`,
+        {
+          hint: 'Run it again.',
+        },
+      );
+    }
+  }
+
+  /** Raises REPOSITORY_BUSY unless every segment stands and none is about to be deleted. */
+  async checkSegments(needed: ReadonlySet<string>): Promise<void> {
+    const { store } = this.#options;
+    await this.check();
+    const doomed = new Set<string>();
+    for await (const { key } of store.list(DOOMED)) {
+      const { segments } = JSON.parse((await store.get(key)).toString('utf8')) as { segments: string[] };
+      for (const name of segments) doomed.add(name);
+    }
+    const present = await presentSegments(store);
+    for (const name of needed) {
+      if (!present.has(name) || doomed.has(name)) {
+        throw new VolbakError(
+          'REPOSITORY_BUSY',
+          `segment ${name} was pruned from ${store.label} while it was in use`,
+          {
+            hint: 'Run it again.',
+          },
+        );
+      }
+    }
+  }
+
+  /** Takes the session back. A store that forbids deletes lets it expire. */
+  async end(): Promise<void> {
+    clearInterval(this.#timer);
+    for (const key of this.#keys) await this.#options.store.delete(key).catch(() => {});
+  }
+}
+
+/** Names of all segments in the store. */
+export async function presentSegments(store: Store): Promise<Set<string>> {
+  const present = new Set<string>();
+  for await (const { key } of store.list(SEGMENTS)) {
+    const name = parseSegmentKey(key);
+    if (name) present.add(name);
+  }
+  return present;
+}

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Imports small images, made of this machine's own files (no registry is asked): images.sh <docker-host> [names...]
+# Names: busybox (no GNU tools), toolbox (GNU tools, shell), postgres. VOLBAK_TEST_IMAGE_CACHE names a directory that keeps
+# the packed tars, so that a second engine has them at once.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
+unset DOCKER_CONTEXT DOCKER_TLS DOCKER_TLS_VERIFY DOCKER_CERT_PATH
+host=${1:?usage: images.sh <docker-host> [names...]}
+shift
+(($#)) || set -- busybox toolbox
+recipe=$(sha256sum "${BASH_SOURCE[0]}" | cut -c1-12)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+cache=${VOLBAK_TEST_IMAGE_CACHE:-$scratch/cache}
+mkdir -p "$cache"
+
+# An empty root directory with merged /bin and /sbin, and users for `id` and `su`.
+skeleton() {
+  mkdir -p "$1"/{usr/bin,tmp,etc,root}
+  chmod 1777 "$1/tmp"
+  ln -s usr/bin "$1/bin"
+  ln -s usr/bin "$1/sbin"
+  printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n' >"$1/etc/passwd"
+  printf 'root:x:0:\nnogroup:x:65534:\n' >"$1/etc/group"
+}
+
+# Copies programs, and the shared libraries that ldd names, into a root directory.
+pack() {
+  local root=$1 program real library
+  shift
+  for program in "$@"; do
+    real=$(readlink -f "$(type -P "$program")")
+    cp "$real" "$root/usr/bin/$program"
+    ldd "$real" 2>/dev/null | grep -o '/[^ ]*\.so[^ ]*' | while read -r library; do
+      mkdir -p "$root$(dirname "$library")"
+      [[ -e $root$library ]] || cp -L "$library" "$root$library"
+    done || true
+  done
+}
+
+root_of_busybox() {
+  "$here/packages.sh" busybox=busybox-static
+  skeleton "$1"
+  pack "$1" busybox
+  local applet
+  for applet in $(busybox --list); do
+    [[ $applet == busybox ]] || ln -s busybox "$1/usr/bin/$applet"
+  done
+}
+
+root_of_toolbox() {
+  "$here/packages.sh" zstd=zstd bzip2=bzip2 xz=xz-utils getfattr=attr getfacl=acl
+  skeleton "$1"
+  pack "$1" sh bash tar find xargs sort zstd gzip bzip2 xz sync stat getfattr setfattr getfacl setfacl sha256sum md5sum \
+    cat sleep ls mkdir rmdir mknod mkfifo chmod chown chgrp cp mv rm ln readlink realpath head tail wc cmp diff dd touch \
+    truncate env id grep sed cut tr seq test printf echo true false date df du tee basename dirname mount umount timeout \
+    uname hostname base64 od mktemp shuf
+}
+
+root_of_postgres() {
+  "$here/packages.sh" debootstrap=debootstrap
+  debootstrap --variant=minbase --include=postgresql bookworm "$1" >"$scratch/debootstrap.log" 2>&1 </dev/null || {
+    tail -5 "$scratch/debootstrap.log" >&2
+    return 1
+  }
+  rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/* "$1"/usr/share/{doc,man,locale} "$1"/dev/*
+}
+
+for name in "$@"; do
+  case $name in
+  busybox | toolbox) tag=$name:latest changes=(-c 'ENV PATH=/usr/bin' -c 'CMD ["sh"]') ;;
+  postgres)
+    tag=postgres:15
+    changes=(-c 'ENV PATH=/usr/lib/postgresql/15/bin:/usr/sbin:/usr/bin:/sbin:/bin' -c 'ENV PGDATA=/var/lib/postgresql/data'
+      -c 'VOLUME /var/lib/postgresql/data')
+    ;;
+  *) echo "images.sh: no recipe for $name" >&2; exit 2 ;;
+  esac
+  docker -H "$host" image inspect "$tag" >/dev/null 2>&1 && continue
+  packed=$cache/$name-$recipe.tar
+  if [[ ! -f $packed ]]; then
+    "root_of_$name" "$scratch/$name"
+    tar -C "$scratch/$name" --sort=name --numeric-owner --xattrs --xattrs-include='*' -cf "$packed.$$" .
+    mv "$packed.$$" "$packed"
+    rm -rf "${scratch:?}/$name"
+  fi
+  docker -H "$host" import "${changes[@]}" "$packed" "$tag" >/dev/null
+done

@@ -23,6 +23,7 @@ export interface HelperSpec {
   /** A script for /bin/sh; its arguments are $1, $2, … */
   script: string;
   args?: string[];
+  env?: Record<string, string>;
   mounts?: HelperMount[];
   /** A container whose mounts are attached read-only. */
   volumesFrom?: string;
@@ -54,7 +55,12 @@ function createOptions(engine: EngineConnection, spec: HelperSpec): Dockerode.Co
     Image: spec.image,
     Entrypoint: ['/bin/sh', '-c', spec.script, 'volbak', ...(spec.args ?? [])],
     Cmd: [],
-    Env: ['LC_ALL=C', 'TZ=UTC', 'PATH=/usr/bin:/bin:/usr/sbin:/sbin'],
+    Env: [
+      'LC_ALL=C',
+      'TZ=UTC',
+      'PATH=/usr/bin:/bin:/usr/sbin:/sbin',
+      ...Object.entries(spec.env ?? {}).map(([key, value]) => `${key}=${value}`),
+    ],
     User: '0:0',
     WorkingDir: '/',
     AttachStdin: spec.stdin ?? false,

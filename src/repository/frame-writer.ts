@@ -1,8 +1,9 @@
 import type { EncodeBatch, EncodedBatch, FramePool } from '../codec/pool.ts';
+import { VolbakError } from '../core/errors.ts';
 import type { FrameTable } from '../core/frame-table.ts';
 import type { Store } from '../store/store.ts';
+import { type FrameHandle, resolveHandle } from './frame-handle.ts';
 import type { FrameRef } from './frame-ref.ts';
-import type { FrameHandle } from './index-writer.ts';
 import { SegmentNames, SegmentWriter } from './segments.ts';
 
 export interface FrameWriterOptions {
@@ -24,6 +25,8 @@ export class FrameWriter {
   #tail: Promise<unknown> = Promise.resolve();
   /** Raw bytes of frames that were not known before. */
   newBytes = 0;
+  /** Stored bytes of those frames; the store may not have them all yet. */
+  placedBytes = 0;
 
   constructor(options: FrameWriterOptions) {
     this.table = options.table;
@@ -43,6 +46,13 @@ export class FrameWriter {
   addKnown([segment, offset, length, raw, sha256]: FrameRef): void {
     const entry = { segment: this.names.numberOf(segment), offset, length, raw };
     this.table.add(Buffer.from(sha256, 'hex'), 0, entry);
+  }
+
+  /** The reference of a frame whose segment is closed. */
+  refOf(handle: FrameHandle): FrameRef {
+    const ref = resolveHandle(handle, this.table, this.names);
+    if (!ref) throw new VolbakError('UNEXPECTED', 'a frame was named before its segment was closed');
+    return ref;
   }
 
   /** Encodes in threads at once; frames are placed in the order of the calls. */
@@ -89,6 +99,7 @@ export class FrameWriter {
     const place = await this.#segments.add(stored);
     const entry = { ...place, length: stored.length, raw };
     this.newBytes += raw;
+    this.placedBytes += stored.length;
     this.table.add(encoded.hashes, i * 32, entry);
     const number = this.table.find(encoded.hashes, i * 32);
     if (number >= 0) return number;

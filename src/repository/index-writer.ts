@@ -1,12 +1,10 @@
 import { VolbakError } from '../core/errors.ts';
-import type { FrameEntry, FrameTable } from '../core/frame-table.ts';
+import type { FrameTable } from '../core/frame-table.ts';
 import type { IndexMember } from '../core/member.ts';
+import { type FrameHandle, resolveHandle } from './frame-handle.ts';
 import type { FrameRef } from './frame-ref.ts';
 import { memberLine } from './index-lines.ts';
 import type { SegmentNames } from './segments.ts';
-
-/** A frame as the writer knows it: its number in the table, or itself where the table was full. */
-export type FrameHandle = number | { entry: FrameEntry; sha256: string };
 
 /** A member whose content may still be on its way. */
 export interface PendingMember {
@@ -71,7 +69,7 @@ export class IndexWriter {
         if (!next.ready) break;
         this.#memberLine(next.member);
       } else {
-        const ref = this.#resolve(next);
+        const ref = resolveHandle(next, this.#options.table, this.#options.names);
         if (!ref) break;
         this.#frameLine(ref);
       }
@@ -93,15 +91,6 @@ export class IndexWriter {
     if (this.waiting > 0)
       throw new VolbakError('UNEXPECTED', 'an index was ended before its frames were written');
     this.#emit();
-  }
-
-  #resolve(handle: FrameHandle): FrameRef | undefined {
-    const { table, names } = this.#options;
-    const entry = typeof handle === 'number' ? table.entry(handle) : handle.entry;
-    const name = names.nameOf(entry.segment);
-    if (name === undefined) return undefined;
-    const sha256 = typeof handle === 'number' ? table.hashOf(handle).toString('hex') : handle.sha256;
-    return [name, entry.offset, entry.length, entry.raw, sha256];
   }
 
   #frameLine(ref: FrameRef): void {

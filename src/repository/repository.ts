@@ -68,6 +68,11 @@ export class Repository {
     const bytes = await encodeManifest(manifest);
     await this.store.put(manifestKey(manifest.source, manifest.id), bytes, signal ? { signal } : {});
   }
+
+  /** Takes a manifest back whose segments turned out to be gone. */
+  async withdraw(manifest: Manifest): Promise<void> {
+    await this.store.delete(manifestKey(manifest.source, manifest.id));
+  }
 }
 
 async function* toAsync<T>(items: Iterable<T>): AsyncGenerator<T> {

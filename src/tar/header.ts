@@ -83,6 +83,13 @@ export function checksum(block: Buffer): number {
   return sum;
 }
 
+/** A number that cannot be below zero. */
+function parseCount(block: Buffer, start: number, length: number): number {
+  const number = parseNumber(block, start, length);
+  if (number < 0) throw new RangeError('negative number in header');
+  return number;
+}
+
 /** Parses one header block. Throws TarError where its checksum or a field is wrong. */
 export function parseHeader(block: Buffer, offset: number): RawHeader {
   try {
@@ -92,15 +99,15 @@ export function parseHeader(block: Buffer, offset: number): RawHeader {
     const name = cString(block, 0, 100);
     return {
       name: prefix === '' ? name : `${prefix}/${name}`,
-      mode: parseNumber(block, 100, 8) & 0o7777,
-      uid: parseNumber(block, 108, 8),
-      gid: parseNumber(block, 116, 8),
-      size: parseNumber(block, 124, 12),
+      mode: parseCount(block, 100, 8) & 0o7777,
+      uid: parseCount(block, 108, 8),
+      gid: parseCount(block, 116, 8),
+      size: parseCount(block, 124, 12),
       mtime: parseNumber(block, 136, 12),
       typeflag: block.toString('latin1', 156, 157),
       link: cString(block, 157, 100),
-      major: magic === 'ustar' ? parseNumber(block, 329, 8) : 0,
-      minor: magic === 'ustar' ? parseNumber(block, 337, 8) : 0,
+      major: magic === 'ustar' ? parseCount(block, 329, 8) : 0,
+      minor: magic === 'ustar' ? parseCount(block, 337, 8) : 0,
     };
   } catch (error) {
     if (error instanceof RangeError) throw new TarError(error.message, offset);
@@ -120,7 +127,8 @@ export function parsePax(data: Buffer, offset: number): Map<string, string> {
   let at = 0;
   while (at < data.length) {
     const space = data.indexOf(0x20, at);
-    const length = space < 0 || space - at > 10 ? Number.NaN : Number(data.toString('latin1', at, space));
+    const digits = space < 0 || space - at > 10 ? '' : data.toString('latin1', at, space);
+    const length = /^\d+$/.test(digits) ? Number(digits) : Number.NaN;
     const end = at + length;
     const equals = data.indexOf(0x3d, space);
     if (

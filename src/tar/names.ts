@@ -25,10 +25,11 @@ export function comparePaths(a: ByteString, b: ByteString): number {
 /** Normal form of a member's name: "." or "./a/b", without doubled slashes or one at the end. */
 export function normalisePath(name: ByteString): ByteString {
   let path = name.includes('//') ? name.replace(/\/{2,}/g, '/') : name;
-  if (path.length > 1 && path.endsWith('/')) path = path.slice(0, -1);
-  while (path.startsWith('././')) path = path.slice(2);
-  if (path === '.' || path === './' || path === '') return '.';
-  return path.startsWith('./') ? path : `./${path.replace(/^\/+/, '')}`;
+  if (path.startsWith('/')) path = path.slice(1);
+  if (path.endsWith('/')) path = path.slice(0, -1);
+  if (path.startsWith('././')) path = path.replace(/^(\.\/)+/, './');
+  if (path === '.' || path === '' || path === './.') return '.';
+  return path.startsWith('./') ? path : `./${path}`;
 }
 
 /** True if `path` is `ancestor` or lies below it (both in normal form). */

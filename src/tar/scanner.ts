@@ -40,6 +40,9 @@ export interface TarSink {
 /** Extended headers (long names, ACLs, attributes) beyond this are refused: a bomb, not a file. */
 const MAX_HEADER = 16 * 1024 * 1024;
 
+/** Linux takes paths of 4 KiB at once; an index frame must hold a name whatever its bytes. */
+const MAX_NAME = 64 * 1024;
+
 type State = 'header' | 'content' | 'padding' | 'lone-zero' | 'ended';
 
 /**
@@ -241,8 +244,16 @@ function integer(value: string | undefined, fallback: number): number {
   return number;
 }
 
+/** What no kernel takes for a name cannot be restored, nor written into an index. */
+function assertName(name: string, what: string): void {
+  if (name.includes('\0')) throw new RangeError(`${what} with a NUL in it`);
+  if (name === '') throw new RangeError(`${what} without a name`);
+  if (name.length > MAX_NAME) throw new RangeError(`${what} of ${name.length} bytes`);
+}
+
 function toMember(header: RawHeader, block: Buffer, pax: Map<string, string>): TarMember {
   const rawName = pax.get('GNU.sparse.name') ?? pax.get('path') ?? header.name;
+  assertName(rawName, 'a member');
   const type =
     rawName.endsWith('/') && header.typeflag === '\0' ? 'dir' : (typeOfFlag(header.typeflag) ?? 'file');
   // GNU tar: a hard link has no content, whatever its size field says.
@@ -260,8 +271,11 @@ function toMember(header: RawHeader, block: Buffer, pax: Map<string, string>): T
     pax,
     typeflag: header.typeflag,
   };
-  if (type === 'symlink') member.link = pax.get('linkpath') ?? header.link;
-  if (type === 'hardlink') member.link = normalisePath(pax.get('linkpath') ?? header.link);
+  if (type === 'symlink' || type === 'hardlink') {
+    const link = pax.get('linkpath') ?? header.link;
+    assertName(link, 'a link');
+    member.link = type === 'hardlink' ? normalisePath(link) : link;
+  }
   if (type === 'char' || type === 'block') member.device = `${header.major}:${header.minor}`;
   if (type !== 'hardlink') member.xattrs = hashXattrs(pax);
   if (member.xattrs === undefined) delete member.xattrs;

@@ -94,6 +94,9 @@ export class SparseHash implements ContentHash {
 
   digest(): string {
     if (!this.#extents) throw new RangeError('a sparse map is cut off');
+    this.#skipEmpty(this.#extents);
+    if (this.#current < this.#extents.length)
+      throw new RangeError('a sparse member holds less than its map says');
     this.#zerosUpTo(this.#size);
     return this.#hash.digest('hex');
   }

@@ -8,7 +8,7 @@ export function canonicalTime(seconds: string | number, nanoseconds: string): st
  * struct timespec counts nanoseconds upwards: -1.5 is -2 s + 500,000,000 ns.
  */
 export function timeFromPax(value: string): string {
-  const match = /^(-?)(\d+)(?:\.(\d*))?$/.exec(value);
+  const match = /^(-?)0*(\d{1,20})(?:\.(\d*))?$/.exec(value);
   if (!match) throw new RangeError(`not a time: ${value}`);
   const [, sign, whole = '0', fraction = ''] = match;
   const nanos = fraction.padEnd(9, '0').slice(0, 9);

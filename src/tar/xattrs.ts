@@ -12,17 +12,18 @@ const LEFT_OUT = new Set(['security.selinux', 'security.ima', 'security.evm']);
  * tar's SCHILY.acl.* text depends on its version and the helper's user names and does not count.
  */
 export function hashXattrs(records: ReadonlyMap<string, string>): string | undefined {
-  const names: string[] = [];
-  for (const key of records.keys()) {
+  const attributes: [name: string, value: string][] = [];
+  for (const [key, value] of records) {
     if (!key.startsWith(PREFIX)) continue;
-    const name = key.slice(PREFIX.length);
-    if (!LEFT_OUT.has(name) && !name.startsWith('trusted.')) names.push(name);
+    // GNU tar writes '=' as %3D and '%' as %25 in names: a pax key ends at its first '='.
+    const name = key.slice(PREFIX.length).replace(/%3D|%25/g, (code) => (code === '%25' ? '%' : '='));
+    if (!LEFT_OUT.has(name) && !name.startsWith('trusted.')) attributes.push([name, value]);
   }
-  if (names.length === 0) return undefined;
+  if (attributes.length === 0) return undefined;
   const hash = createHash('sha256');
-  for (const name of names.sort()) {
-    const value = Buffer.from(records.get(PREFIX + name) ?? '', 'latin1').toString('hex');
-    hash.update(Buffer.from(`${name}=0x${value}\n`, 'latin1'));
+  for (const [name, value] of attributes.sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const hex = Buffer.from(value, 'latin1').toString('hex');
+    hash.update(Buffer.from(`${name}=0x${hex}\n`, 'latin1'));
   }
   return hash.digest('hex');
 }

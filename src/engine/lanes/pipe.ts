@@ -1,0 +1,70 @@
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import { chmod, mkdtemp, open, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { LANE_DIRECTORY } from '../attachment.ts';
+import type { HelperMount } from '../helper.ts';
+
+/**
+ * The pipe lane: a FIFO in a directory that volbak and the helper share. Works where engine and volbak run on one
+ * kernel, and moves two to four times as much as an attached stream.
+ */
+export interface Pipe {
+  /** The FIFO as volbak sees it. */
+  readonly path: string;
+  /** The FIFO as the helper sees it. */
+  readonly helperPath: string;
+  readonly mount: HelperMount;
+  /** Ends waiting of whoever opens the FIFO: called when the helper is gone. */
+  release(): Promise<void>;
+  remove(): Promise<void>;
+}
+
+/**
+ * Makes the FIFO. Its directory can be entered, but not listed, by others, and the FIFO's own name cannot be guessed:
+ * the helper has no right to override modes, and with user namespaces it is not our user.
+ */
+export async function createPipe(): Promise<Pipe> {
+  const directory = await mkdtemp(join(tmpdir(), 'volbak-'));
+  await chmod(directory, 0o711);
+  const name = randomBytes(16).toString('hex');
+  const path = join(directory, name);
+  await promisify(execFile)('mkfifo', ['-m', '0666', path]);
+  await chmod(path, 0o666);
+  return {
+    path,
+    helperPath: `${LANE_DIRECTORY}/${name}`,
+    mount: { type: 'bind', source: directory, target: LANE_DIRECTORY, readOnly: true },
+    release: async () => {
+      // Opening both ends at once never waits, lets a waiting open() go on, and closing them again is its end of file.
+      const both = await open(path, constants.O_RDWR | constants.O_NONBLOCK).catch(() => undefined);
+      await both?.close();
+    },
+    remove: () => rm(directory, { recursive: true, force: true }),
+  };
+}
+
+/** What a helper script does so that `probePipe` can tell whether the FIFO is one and the same on both sides. */
+export const PROBE_SCRIPT = 'printf %s "$VOLBAK_PROBE" 1<>"$VOLBAK_LANE" 2>/dev/null;';
+
+/** Opens the probe's reading end; `arrived` tells afterwards whether the helper's token came through. */
+export async function openProbe(
+  pipe: Pipe,
+): Promise<{ arrived(token: string): Promise<boolean>; close(): Promise<void> }> {
+  const file = await open(pipe.path, constants.O_RDONLY | constants.O_NONBLOCK);
+  return {
+    async arrived(token) {
+      const buffer = Buffer.alloc(token.length);
+      try {
+        const { bytesRead } = await file.read(buffer, 0, buffer.length);
+        return buffer.toString('latin1', 0, bytesRead) === token;
+      } catch {
+        return false;
+      }
+    },
+    close: () => file.close(),
+  };
+}

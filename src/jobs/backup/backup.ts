@@ -1,0 +1,250 @@
+import { randomBytes } from 'node:crypto';
+import { createFramePool } from '../../codec/pool.ts';
+import { VolbakError } from '../../core/errors.ts';
+import { FrameTable } from '../../core/frame-table.ts';
+import { Journal } from '../../core/journal.ts';
+import { planAttachment } from '../../engine/attachment.ts';
+import { type Quiesced, type QuiesceMode, type QuiesceNote, quiesce } from '../../engine/quiesce.ts';
+import type { ResolvedSource, SourceVolume } from '../../engine/source.ts';
+import { FrameWriter } from '../../repository/frame-writer.ts';
+import { type SnapshotName, type Source, snapshotId } from '../../repository/keys.ts';
+import type { Manifest } from '../../repository/manifest.ts';
+import { formatSource } from '../../repository/references.ts';
+import type { Repository } from '../../repository/repository.ts';
+import { presentSegments, Session } from '../../repository/session.ts';
+import type { EngineContext } from '../engine-context.ts';
+import type { JobEnvironment } from '../environment.ts';
+import { type Exclude, listVolume } from '../read/list.ts';
+import { excludeGlobs } from './exclude.ts';
+import { findParents, loadParentFrames, type Parents } from './parents.ts';
+import { backupVolume, type VolumeBackup } from './volume.ts';
+
+export interface BackupOptions {
+  quiesce?: QuiesceMode;
+  exclude: readonly string[];
+  tags: Record<string, string>;
+  /** A snapshot to take frames from, instead of the newest fitting one. */
+  parent?: SnapshotName;
+}
+
+export interface BackupOutcome {
+  manifest: Manifest;
+  durationMs: number;
+}
+
+/** Directory in which notes of stopped containers lie, below the state directory. */
+export const QUIESCE_JOURNAL = 'quiesced';
+
+/** Backs up sources one after another; frames that several of them have are stored once. */
+export class BackupJob {
+  readonly #env: JobEnvironment;
+  readonly #ctx: EngineContext;
+  readonly #repository: Repository;
+  readonly #options: BackupOptions;
+  readonly #table = FrameTable.create();
+  readonly #pool = createFramePool({ table: this.#table.shared });
+  readonly #writer: FrameWriter;
+  readonly #loaded = new Set<string>();
+  #present: Set<string> | undefined;
+  #helperTar = 'unknown';
+
+  constructor(env: JobEnvironment, ctx: EngineContext, repository: Repository, options: BackupOptions) {
+    this.#env = env;
+    this.#ctx = ctx;
+    this.#repository = repository;
+    this.#options = options;
+    this.#writer = new FrameWriter({
+      store: repository.store,
+      pool: this.#pool,
+      table: this.#table,
+      signal: env.signal,
+      ...(env.parallel === undefined ? {} : { parallel: env.parallel }),
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.close();
+  }
+
+  /** Makes one snapshot. Raises what went wrong; then there is no snapshot. */
+  async run(source: ResolvedSource): Promise<BackupOutcome> {
+    const { clock, emit } = this.#env;
+    const started = clock.now();
+    const key: Source = { host: this.#ctx.engine.info.name, kind: source.kind, name: source.name };
+    emit({ event: 'source', source: formatSource(key), volumes: source.volumes.map((v) => v.name) });
+    const parents = await this.#findParents(source, key);
+    const session = await Session.begin({
+      store: this.#repository.store,
+      kind: 'backup',
+      uses: parents.names,
+      now: () => clock.now().getTime(),
+    });
+    try {
+      await this.#loadParents(parents);
+      const volumes = await this.#quiesced(source);
+      await this.#writer.flush();
+      const manifest = this.#manifest(source, key, started, parents, volumes);
+      await this.#commit(manifest, session);
+      return { manifest, durationMs: clock.now().getTime() - started.getTime() };
+    } finally {
+      await session.end();
+    }
+  }
+
+  async #findParents(source: ResolvedSource, key: Source): Promise<Parents> {
+    const { parent } = this.#options;
+    const snapshots = parent ? [parent] : await this.#repository.snapshotNames();
+    const wanted = {
+      engineId: this.#ctx.engine.info.id,
+      source: parent?.source ?? key,
+      volumes: source.volumes.map((v) => v.name),
+    };
+    return findParents(this.#repository, snapshots, wanted, this.#env.emit);
+  }
+
+  async #loadParents(parents: Parents): Promise<void> {
+    if (parents.byVolume.size === 0) return;
+    const { store } = this.#repository;
+    this.#present ??= await presentSegments(store);
+    const fetch = { store, pool: this.#pool, signal: this.#env.signal };
+    for (const [volume, manifest] of parents.byVolume) {
+      const which = `${manifest.id} ${volume}`;
+      if (this.#loaded.has(which)) continue;
+      this.#loaded.add(which);
+      await loadParentFrames(manifest, volume, this.#present, this.#writer, fetch, this.#env.emit);
+    }
+  }
+
+  async #quiesced(source: ResolvedSource): Promise<VolumeBackup[]> {
+    const mode = this.#options.quiesce;
+    if (!mode) return this.#readAll(source);
+    const journal = new Journal<QuiesceNote>(`${this.#env.stateDirectory}/${QUIESCE_JOURNAL}`);
+    const names = source.volumes.filter((v) => v.bind === undefined).map((v) => v.name);
+    const begun = this.#env.clock.now().getTime();
+    const halted = await quiesce(this.#ctx.engine, mode, names, journal);
+    try {
+      return await this.#readAll(source, () => this.#resume(halted, begun));
+    } finally {
+      await halted.resume();
+    }
+  }
+
+  async #resume(halted: Quiesced, begun: number): Promise<void> {
+    await halted.resume();
+    const seconds = ((this.#env.clock.now().getTime() - begun) / 1000).toFixed(1);
+    const names = halted.containers.map((c) => c.name).join(', ') || 'no container was running';
+    this.#env.emit({
+      event: 'info',
+      message: `${this.#options.quiesce === 'stop' ? 'stopped' : 'paused'} for ${seconds} s: ${names}`,
+    });
+  }
+
+  async #readAll(source: ResolvedSource, onRead?: () => Promise<void>): Promise<VolumeBackup[]> {
+    const results: VolumeBackup[] = [];
+    const attachment = planAttachment(source, source.volumes);
+    for (const volume of source.volumes) {
+      const path = attachment.paths.get(volume.name) as string;
+      const { emit, clock } = this.#env;
+      const exclude = this.#exclude(volume);
+      const listing = await listVolume(this.#ctx, attachment, path, {
+        now: () => clock.now(),
+        ...(exclude ? { exclude } : {}),
+      });
+      this.#helperTar = listing.helperTar;
+      emit({
+        event: 'volume-start',
+        volume: volume.name,
+        action: 'read',
+        entries: listing.spool.count,
+        bytes: listing.bytes,
+      });
+      const isLast = results.length === source.volumes.length - 1;
+      const result = await backupVolume(volume, attachment, listing, {
+        ctx: this.#ctx,
+        writer: this.#writer,
+        emit,
+        ...(isLast && onRead ? { onRead } : {}),
+      });
+      emit({ event: 'volume-done', volume: volume.name, action: 'read', bytes: result.volume.tarBytes });
+      for (const warning of result.warnings) emit({ event: 'warning', ...warning });
+      results.push(result);
+    }
+    return results;
+  }
+
+  /** volbak's own repository may lie inside a bind mount: it must not eat itself. */
+  #exclude(volume: SourceVolume): Exclude | undefined {
+    const own: string[] = [];
+    const { label } = this.#repository.store;
+    if (volume.bind !== undefined && label.startsWith(`${volume.bind.replace(/\/$/, '')}/`)) {
+      own.push(`.${label.slice(volume.bind.replace(/\/$/, '').length)}`);
+      this.#env.emit({ event: 'info', message: `the repository lies inside ${volume.bind} and is left out` });
+    }
+    return excludeGlobs(this.#options.exclude, own);
+  }
+
+  #manifest(
+    source: ResolvedSource,
+    key: Source,
+    started: Date,
+    parents: Parents,
+    volumes: VolumeBackup[],
+  ): Manifest {
+    const { info } = this.#ctx.engine;
+    const { container } = source;
+    return {
+      format: 1,
+      id: snapshotId(started, randomBytes(3).toString('hex')),
+      source: {
+        ...key,
+        ...(container
+          ? { containerId: container.id, image: container.image, imageId: container.imageId }
+          : {}),
+        ...(container?.composeProject === undefined ? {} : { composeProject: container.composeProject }),
+        ...(container?.composeService === undefined ? {} : { composeService: container.composeService }),
+      },
+      engine: { id: info.id, name: info.name, version: info.serverVersion },
+      started: started.toISOString(),
+      finished: this.#env.clock.now().toISOString(),
+      parents: parents.names.map(({ id }) => id),
+      status: volumes.every((v) => v.complete) ? 'complete' : 'partial',
+      warnings: volumes.flatMap((v) => v.warnings),
+      tags: this.#options.tags,
+      tool: `volbak ${this.#env.version}`,
+      helperTar: this.#helperTar,
+      leftOut: source.leftOut,
+      volumes: volumes.map((v) => v.volume),
+    };
+  }
+
+  /** The manifest last, between two looks at whether all it names still stands (format.md, "Commit"). */
+  async #commit(manifest: Manifest, session: Session): Promise<void> {
+    this.#env.signal.throwIfAborted();
+    const needed = new Set(manifest.volumes.flatMap((volume) => volume.segments));
+    await session.checkSegments(needed);
+    await this.#repository.commit(manifest);
+    try {
+      await session.checkSegments(needed);
+    } catch (error) {
+      await this.#repository.withdraw(manifest);
+      throw error;
+    }
+  }
+}
+
+/** Keeps only the volumes that --only names, by name or mount path. Raises NOT_FOUND_IN_ENGINE for an unknown one. */
+export function selectVolumes(source: ResolvedSource, only: readonly string[]): ResolvedSource {
+  if (only.length === 0) return source;
+  const matches = (volume: SourceVolume, text: string) =>
+    volume.name === text || volume.destinations.includes(text.length > 1 ? text.replace(/\/$/, '') : text);
+  for (const text of only) {
+    if (source.volumes.some((volume) => matches(volume, text))) continue;
+    throw new VolbakError('NOT_FOUND_IN_ENGINE', `${source.name} has no volume '${text}'`, {
+      hint: `It has ${source.volumes.map((v) => `${v.name} (${v.destinations.join(', ')})`).join('; ') || 'none'}.`,
+    });
+  }
+  return {
+    ...source,
+    volumes: source.volumes.filter((volume) => only.some((text) => matches(volume, text))),
+  };
+}

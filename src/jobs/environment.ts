@@ -1,0 +1,16 @@
+import type { Clock } from '../core/clock.ts';
+import type { EventSink } from '../core/events.ts';
+
+/** What every job is given. */
+export interface JobEnvironment {
+  emit: EventSink;
+  clock: Clock;
+  /** Aborts the job: it cleans up and raises the signal's reason. */
+  signal: AbortSignal;
+  /** Directory for journals. */
+  stateDirectory: string;
+  /** Version of volbak. */
+  version: string;
+  /** Segments under way to or from the store at once. */
+  parallel?: number;
+}

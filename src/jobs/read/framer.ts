@@ -1,0 +1,148 @@
+import { createHash } from 'node:crypto';
+import type { IndexMember } from '../../core/member.ts';
+import { ContentChunker, WHOLE_CONTENT } from '../../repository/chunker.ts';
+import { MAX_FRAME } from '../../repository/frame-ref.ts';
+import { BLOCK } from '../../tar/header.ts';
+import { isLarge, RunCutter } from '../../tar/runs.ts';
+import type { TarMember, TarSink } from '../../tar/scanner.ts';
+import { type ContentHash, PlainHash, SparseHash } from '../../tar/sparse.ts';
+
+/** Where the framer's frames go. */
+export interface FrameSink {
+  /** Appends to the frame under way. */
+  write(bytes: Buffer): void;
+  /** Ends the frame under way; its number counts from 0 over the whole tar. */
+  cut(): void;
+  /** A member begins in the frame under way. Its hash comes with `memberDone`. */
+  member(member: IndexMember): void;
+  /** All of the member was read. `inFrame`: its hash is that of this frame's raw bytes. */
+  memberDone(member: IndexMember, inFrame: number | undefined): void;
+}
+
+/** What the listing says of a delivered member; undefined fields where there is no listing. */
+export type JoinListing = (member: TarMember) => Pick<IndexMember, 'ctime' | 'ino' | 'nlink' | 'suspect'>;
+
+/** Cuts a volume's tar into frames as format.md says ("Order and runs"), member by member. */
+export class Framer implements TarSink {
+  readonly #sink: FrameSink;
+  readonly #join: JoinListing;
+  readonly #runs = new RunCutter();
+  readonly #chunker = new ContentChunker();
+  /** Bytes in the frame under way, and frames cut so far. */
+  #length = 0;
+  #frames = 0;
+  #member!: IndexMember;
+  #path = '';
+  #large = false;
+  #chunked = false;
+  #hash: ContentHash | undefined;
+  #small: Buffer[] = [];
+
+  constructor(sink: FrameSink, join: JoinListing) {
+    this.#sink = sink;
+    this.#join = join;
+  }
+
+  member(tar: TarMember, header: Buffer): void {
+    this.#large = isLarge(tar.type, tar.size);
+    if (this.#large) {
+      this.#cut();
+      this.#runs.reset();
+    }
+    const { path, type, size, mode, uid, gid, mtime, link, device, xattrs } = tar;
+    this.#member = {
+      path,
+      type,
+      size,
+      mode,
+      uid,
+      gid,
+      mtime,
+      ...(link === undefined ? {} : { link }),
+      ...(device === undefined ? {} : { device }),
+      ...(xattrs === undefined ? {} : { xattrs }),
+      ...this.#join(tar),
+      span: header.length + tar.stored,
+    };
+    this.#path = path;
+    this.#sink.member(this.#member);
+    this.#write(header);
+    this.#startContent(tar);
+  }
+
+  #startContent(tar: TarMember): void {
+    this.#hash = undefined;
+    this.#small = [];
+    this.#chunked = this.#large && tar.stored > WHOLE_CONTENT;
+    if (this.#large) this.#cut();
+    if (tar.type !== 'file') return;
+    if (tar.sparse === 'pax-1.0') this.#hash = new SparseHash(tar.size);
+    else if (this.#chunked) this.#hash = new PlainHash();
+  }
+
+  content(bytes: Buffer): void {
+    if (this.#hash) this.#hash.update(bytes);
+    else if (!this.#large) this.#small.push(Buffer.from(bytes));
+    if (!this.#chunked) {
+      this.#write(bytes);
+      return;
+    }
+    let at = 0;
+    while (at < bytes.length) {
+      const end = this.#chunker.cut(bytes, at);
+      this.#write(bytes.subarray(at, end < 0 ? bytes.length : end));
+      if (end < 0) return;
+      this.#cut();
+      at = end;
+    }
+  }
+
+  memberEnd(padding: Buffer): void {
+    const member = this.#member;
+    member.span += padding.length;
+    let inFrame: number | undefined;
+    if (this.#large) {
+      if (!this.#hash) inFrame = this.#frames;
+      this.#cut();
+      this.#chunker.reset();
+    }
+    this.#write(padding);
+    if (member.type === 'file') {
+      if (this.#hash) member.sha256 = this.#hash.digest();
+      else if (!this.#large) member.sha256 = this.#smallHash();
+    }
+    this.#sink.memberDone(member, inFrame);
+    if (this.#large) this.#cut();
+    else if (this.#runs.endsAfter(this.#path, member.type === 'file' ? member.size : 0)) this.#cut();
+  }
+
+  end(): void {
+    this.#cut();
+    this.#write(Buffer.alloc(2 * BLOCK));
+    this.#cut();
+  }
+
+  #smallHash(): string {
+    const hash = createHash('sha256');
+    for (const part of this.#small) hash.update(part);
+    return hash.digest('hex');
+  }
+
+  #write(bytes: Buffer): void {
+    let at = 0;
+    while (at < bytes.length) {
+      if (this.#length === MAX_FRAME) this.#cut();
+      const n = Math.min(MAX_FRAME - this.#length, bytes.length - at);
+      this.#sink.write(at === 0 && n === bytes.length ? bytes : bytes.subarray(at, at + n));
+      this.#length += n;
+      at += n;
+    }
+  }
+
+  #cut(): void {
+    if (this.#length === 0) return;
+    this.#sink.cut();
+    this.#frames++;
+    this.#length = 0;
+  }
+}

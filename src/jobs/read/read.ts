@@ -1,0 +1,182 @@
+import { Worker } from 'node:worker_threads';
+import type { RecordSpool } from '../../core/chunk-spool.ts';
+import { type ErrorCode, VolbakError } from '../../core/errors.ts';
+import { workerUrl } from '../../core/worker-url.ts';
+import type { Attachment } from '../../engine/attachment.ts';
+import { type Helper, type HelperSpec, READ_CAPABILITIES } from '../../engine/helper.ts';
+import { createPipe, type Pipe } from '../../engine/lanes/pipe.ts';
+import { runHelper } from '../../engine/run-helper.ts';
+import type { EngineContext } from '../engine-context.ts';
+import { judgeTar, type TarVerdict } from './judge.ts';
+import type { Listing } from './list.ts';
+import type { ReaderReply, ReaderRequest, ReaderSetup } from './messages.ts';
+import { holesAreTrusted, tarScript } from './scripts.ts';
+import type { SlabMemory } from './slabs.ts';
+
+export type ReaderBatch = Extract<ReaderReply, { kind: 'batch' }>;
+type ReaderEnd = Extract<ReaderReply, { kind: 'end' }>;
+
+export interface ReadOptions {
+  /** Memory for frames; without it only members are told. */
+  memory?: SlabMemory;
+  /** Called for each batch in order, not waited for: freeing slabs is what holds the reader back. */
+  onBatch(batch: ReaderBatch): void;
+  /** Rejects when handling of a batch failed: reading stops. */
+  failed?: Promise<never>;
+}
+
+export interface ReadResult extends TarVerdict {
+  /** Bytes of the tar, without tar's padding at its end. */
+  bytes: number;
+}
+
+/** Reads the listed members of a volume through tar in a helper, scanned and cut in a thread of its own. */
+export async function readVolume(
+  ctx: EngineContext,
+  attachment: Attachment,
+  path: string,
+  listing: Listing,
+  options: ReadOptions,
+): Promise<ReadResult> {
+  const pipe = ctx.lane === 'pipe' ? await createPipe() : undefined;
+  const setup: ReaderSetup = {
+    fifo: pipe?.path,
+    memory: options.memory,
+    listing: listing.spool.chunks,
+  };
+  const worker = new Worker(workerUrl(import.meta.url, './reader-worker'), { workerData: setup });
+  const spec: HelperSpec = {
+    image: ctx.image,
+    purpose: 'read',
+    script: tarScript(holesAreTrusted(listing.fsType)),
+    args: [path, pipe?.helperPath ?? ''],
+    stdin: true,
+    capabilities: READ_CAPABILITIES,
+    mounts: [...attachment.mounts, ...(pipe ? [pipe.mount] : [])],
+    ...(attachment.volumesFrom === undefined ? {} : { volumesFrom: attachment.volumesFrom }),
+  };
+  try {
+    const outcome = listenTo(worker, options);
+    outcome.catch(() => {});
+    const run = await runHelper(
+      ctx.engine,
+      spec,
+      (helper) => drive(helper, worker, pipe, listing, outcome, options),
+      ctx.signal,
+    );
+    const verdict = judgeTar(run.exitCode, run.stderr, run.result);
+    return { ...verdict, bytes: (run.result as ReaderEnd).bytes };
+  } finally {
+    await pipe?.release();
+    await worker.terminate();
+    await pipe?.remove();
+  }
+}
+
+/** The end as the thread tells it; its failures are judged together with the helper's exit code. */
+function listenTo(worker: Worker, options: ReadOptions): Promise<ReaderEnd | VolbakError> {
+  return new Promise((resolve, reject) => {
+    worker.on('message', (reply: ReaderReply) => {
+      if (reply.kind === 'batch') options.onBatch(reply);
+      else if (reply.kind === 'end') resolve(reply);
+      else if (reply.kind === 'failed') resolve(new VolbakError(reply.code as ErrorCode, reply.message));
+    });
+    worker.on('error', reject);
+    worker.on('exit', () => reject(new VolbakError('UNEXPECTED', 'the reading thread ended')));
+  });
+}
+
+async function drive(
+  helper: Helper,
+  worker: Worker,
+  pipe: Pipe | undefined,
+  listing: Listing,
+  outcome: Promise<ReaderEnd | VolbakError>,
+  options: ReadOptions,
+): Promise<ReaderEnd | VolbakError> {
+  const names = sendNames(helper, listing.spool);
+  const output = pipe ? drain(helper) : forward(helper, worker);
+  const work = async () => {
+    await Promise.all([names, output]);
+    await helper.exit;
+    // A helper that never opened the FIFO leaves the thread waiting for it.
+    await pipe?.release();
+    return await outcome;
+  };
+  const failure = outcome.then((end) => (end instanceof VolbakError ? end : new Promise<never>(() => {})));
+  const first = await Promise.race([work(), failure, ...(options.failed ? [options.failed] : [])]);
+  if (first instanceof VolbakError) {
+    // The thread gave up: either the tar is damaged, or the helper died and its exit code tells more.
+    const ended = await Promise.race([helper.exit, after(2000)]);
+    if (ended === undefined) await helper.remove();
+    await output.catch(() => {});
+  }
+  return first;
+}
+
+function after(ms: number): Promise<undefined> {
+  return new Promise((resolve) => setTimeout(() => resolve(undefined), ms).unref());
+}
+
+/** tar reads the names as it goes, so they are sent with backpressure. That it stops reading, its exit code tells. */
+async function sendNames(helper: Helper, spool: RecordSpool): Promise<void> {
+  const { stdin } = helper;
+  stdin.on('error', () => {});
+  let batch = '';
+  for (const record of spool.records()) {
+    batch += `${pathOf(record)}\0`;
+    if (batch.length < 64 * 1024) continue;
+    if (!stdin.write(Buffer.from(batch, 'latin1'))) await drained(helper);
+    if (stdin.destroyed) return;
+    batch = '';
+  }
+  stdin.end(Buffer.from(batch, 'latin1'));
+}
+
+function drained(helper: Helper): Promise<unknown> {
+  const drain = new Promise((resolve) => {
+    helper.stdin.once('drain', resolve);
+    helper.stdin.once('close', resolve);
+  });
+  return Promise.race([drain, helper.exit.catch(() => {})]);
+}
+
+/** The path of a listing's record: what follows its ninth space. */
+function pathOf(record: string): string {
+  let at = 0;
+  for (let i = 0; i < 9; i++) at = record.indexOf(' ', at) + 1;
+  return record.slice(at);
+}
+
+async function drain(helper: Helper): Promise<void> {
+  for await (const _ of helper.stdout);
+}
+
+/** Chunks on their way to the thread at the same time. */
+const IN_FLIGHT = 64;
+
+/** The attach lane: hands the helper's output to the thread, no faster than it takes it. */
+async function forward(helper: Helper, worker: Worker): Promise<void> {
+  let sent = 0;
+  let taken = 0;
+  let wake = () => {};
+  worker.on('message', (reply: ReaderReply) => {
+    if (reply.kind === 'taken') taken++;
+    wake();
+  });
+  let gone = false;
+  worker.on('exit', () => {
+    gone = true;
+    wake();
+  });
+  for await (const bytes of helper.stdout) {
+    worker.postMessage({ kind: 'bytes', bytes } satisfies ReaderRequest);
+    sent++;
+    while (sent - taken >= IN_FLIGHT && !gone) {
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+  }
+  worker.postMessage({ kind: 'end' } satisfies ReaderRequest);
+}

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
+import { collectYoungGarbage } from '../core/collect-garbage.ts';
 import { isVolbakError, messageOf, VolbakError } from '../core/errors.ts';
 import { FrameTable } from '../core/frame-table.ts';
 import type {
@@ -20,28 +21,39 @@ function sha256(bytes: Uint8Array): Buffer {
   return createHash('sha256').update(bytes).digest();
 }
 
+/** Grows as needed and is used again: stored frames gather here before they go out in one piece. */
+let scratch = Buffer.alloc(0);
+
+function gather(stored: Uint8Array, at: number): void {
+  if (at + stored.length > scratch.length) {
+    const bigger = Buffer.allocUnsafeSlow(Math.max(scratch.length * 2, at + stored.length, 1024 * 1024));
+    scratch.copy(bigger, 0, 0, at);
+    scratch = bigger;
+  }
+  scratch.set(stored, at);
+}
+
 function encode({ bytes, frames }: EncodeBatch, codec: FrameCodec): EncodedBatch {
   const count = frames.length / 2;
-  const result: EncodedBatch = {
-    hashes: Buffer.alloc(count * 32),
-    known: new Int32Array(count).fill(-1),
-    lengths: new Uint32Array(count),
-    stored: Buffer.alloc(0),
-  };
-  const parts: Uint8Array[] = [];
+  const hashes = Buffer.allocUnsafeSlow(count * 32);
+  const known = new Int32Array(count).fill(-1);
+  const lengths = new Uint32Array(count);
+  let total = 0;
   for (let i = 0; i < count; i++) {
     const offset = frames[i * 2] ?? 0;
     const raw = bytes.subarray(offset, offset + (frames[i * 2 + 1] ?? 0));
-    result.hashes.set(sha256(raw), i * 32);
-    const known = table?.find(result.hashes, i * 32) ?? -1;
-    result.known[i] = known;
-    if (known >= 0) continue;
+    hashes.set(sha256(raw), i * 32);
+    known[i] = table?.find(hashes, i * 32) ?? -1;
+    if ((known[i] as number) >= 0) continue;
     const stored = codec.compress(raw);
-    result.lengths[i] = stored.length;
-    parts.push(stored);
+    gather(stored, total);
+    lengths[i] = stored.length;
+    total += stored.length;
   }
-  result.stored = Buffer.concat(parts);
-  return result;
+  // Memory of its own, never Node's shared pool: it changes hands.
+  const stored = Buffer.allocUnsafeSlow(total);
+  scratch.copy(stored, 0, 0, total);
+  return { hashes, known, lengths, stored };
 }
 
 function decode({ stored, frames }: DecodeBatch, codec: FrameCodec): Uint8Array {
@@ -62,7 +74,7 @@ function answer(request: WorkerRequest): void {
   try {
     if (request.kind === 'encode') {
       const result = encode(request, codec);
-      reply({ id: request.id, kind: 'encoded', result });
+      reply({ id: request.id, kind: 'encoded', result }, [result.stored.buffer as ArrayBuffer]);
     } else {
       const raw = decode(request, codec);
       reply({ id: request.id, kind: 'decoded', raw }, [raw.buffer as ArrayBuffer]);
@@ -77,4 +89,7 @@ function reply(message: WorkerReply, transfer: ArrayBuffer[] = []): void {
   parentPort?.postMessage(message, transfer);
 }
 
-parentPort?.on('message', answer);
+parentPort?.on('message', (request: WorkerRequest) => {
+  answer(request);
+  collectYoungGarbage();
+});

@@ -38,6 +38,8 @@ interface Pending {
 interface Lane {
   worker: Worker;
   pending: Map<number, Pending>;
+  /** Set when the thread ended: it will answer nothing more. */
+  failure?: Error;
 }
 
 /** Starts a pool of frame workers: as many as there are cores, four at the most. */
@@ -49,6 +51,7 @@ export function createFramePool(options: PoolOptions = {}): FramePool {
 
   function send<T>(request: Omit<WorkerRequest, 'id'>, transfer: ArrayBuffer[]): Promise<T> {
     const lane = lanes.reduce((a, b) => (b.pending.size < a.pending.size ? b : a));
+    if (lane.failure) return Promise.reject(lane.failure);
     const id = nextId++;
     return new Promise<T>((resolve, reject) => {
       lane.pending.set(id, { resolve, reject });
@@ -83,13 +86,12 @@ function startLane(workerData: WorkerSetup): Lane {
     else pending?.resolve(reply.raw as never);
   });
   const fail = (error: Error) => {
+    lane.failure ??= error;
     for (const pending of lane.pending.values()) pending.reject(error);
     lane.pending.clear();
   };
   worker.on('error', fail);
   worker.on('exit', () => fail(new VolbakError('UNEXPECTED', 'a compression thread ended')));
-  // Threads must not keep a finished command alive.
-  worker.unref();
   return lane;
 }
 

@@ -1,7 +1,9 @@
 import zlib from 'node:zlib';
 import { VolbakError } from '../core/errors.ts';
+import { MAX_RAW_FRAME } from './limits.ts';
+import { compressHandle, decompressHandle } from './zstd-handle.ts';
 
-/** Compresses and decompresses single zstd frames. */
+/** Compresses and decompresses single zstd frames. Results are only valid until the next call. */
 export interface FrameCodec {
   readonly name: 'node' | 'wasm';
   compress(raw: Uint8Array): Uint8Array;
@@ -21,8 +23,8 @@ export function hasNativeZstd(): boolean {
   return typeof zlib.zstdCompressSync === 'function';
 }
 
-/** node:zlib. The output buffer is sized ahead: with the default one small frames take twice as long. */
-export function nativeCodec(): FrameCodec {
+/** node:zlib's public functions. The output buffer is sized ahead: with the default one small frames take twice as long. */
+function publicCodec(): FrameCodec {
   const { ZSTD_c_compressionLevel, ZSTD_c_checksumFlag } = zlib.constants;
   const params = { [ZSTD_c_compressionLevel]: LEVEL, [ZSTD_c_checksumFlag]: 1 };
   return {
@@ -42,6 +44,24 @@ export function nativeCodec(): FrameCodec {
         throw damaged(error);
       }
       throw damaged();
+    },
+  };
+}
+
+/** node:zlib, through contexts that are used again where this Node lets us; larger inputs the public way. */
+export function nativeCodec(): FrameCodec {
+  const plain = publicCodec();
+  const compressor = compressHandle(LEVEL);
+  const decompressor = decompressHandle();
+  if (!compressor || !decompressor) return plain;
+  return {
+    name: 'node',
+    compress: (raw) => (raw.length <= MAX_RAW_FRAME && compressor.run(raw)) || plain.compress(raw),
+    decompress(stored, rawLength) {
+      if (rawLength > MAX_RAW_FRAME) return plain.decompress(stored, rawLength);
+      const raw = decompressor.run(stored);
+      if (raw?.length !== rawLength) throw damaged();
+      return raw;
     },
   };
 }

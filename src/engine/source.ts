@@ -136,10 +136,10 @@ export async function resolveContainer(
       const volume = volumes.get(mount.Name) ?? (await describeVolume(engine, mount.Name));
       volume.destinations.push(mount.Destination);
       const subpath = subpathOf(info, mount.Destination);
-      if (subpath !== undefined) volume.subpath = subpath;
+      if (subpath !== undefined) volume.subpath ??= subpath;
       volumes.set(mount.Name, volume);
     } else if (mount.Type === 'bind' && options.includeBinds) {
-      volumes.set(`bind:${mount.Source}`, bindVolume(mount));
+      volumes.set(`bind:${mount.Destination}`, bindVolume(mount));
     } else {
       leftOut.push({
         type: mount.Type,

@@ -66,10 +66,11 @@ export interface SegmentWriterOptions {
   onStored?(bytes: number): void;
 }
 
-/** Gathers frames in segments and puts them into the store, a few at a time. */
+/** Gathers frames in segments and puts them into the store, a few at a time. Its buffers are used again and again. */
 export class SegmentWriter {
   readonly #options: SegmentWriterOptions;
-  #parts: Buffer[] = [];
+  readonly #free: Buffer[] = [];
+  #buffer: Buffer | undefined;
   #length = 0;
   #number = -1;
   readonly #inFlight = new Set<Promise<void>>();
@@ -84,33 +85,38 @@ export class SegmentWriter {
 
   /** Appends one stored frame; resolves when there is room for the next. */
   async add(stored: Buffer): Promise<{ segment: number; offset: number }> {
-    if (this.#length > 0 && this.#length + stored.length > SEGMENT_SIZE) await this.close();
-    if (this.#length === 0) {
-      const header = segmentHeader();
-      this.#parts = [header];
-      this.#length = header.length;
-      this.#number = this.#options.names.reserve();
-    }
+    if (this.#length + stored.length > SEGMENT_SIZE) await this.close();
+    this.#buffer ??= this.#begin();
     const place = { segment: this.#number, offset: this.#length };
-    this.#parts.push(stored);
+    stored.copy(this.#buffer, this.#length);
     this.#length += stored.length;
     return place;
+  }
+
+  #begin(): Buffer {
+    const buffer = this.#free.pop() ?? Buffer.allocUnsafeSlow(SEGMENT_SIZE);
+    this.#number = this.#options.names.reserve();
+    this.#length = segmentHeader().copy(buffer);
+    return buffer;
   }
 
   /** Closes the segment under way: it has its name now and goes to the store. */
   async close(): Promise<void> {
     if (this.#failure) throw this.#failure;
-    if (this.#length === 0) return;
-    const bytes = Buffer.concat(this.#parts);
-    this.#parts = [];
+    const buffer = this.#buffer;
+    if (!buffer) return;
+    const bytes = buffer.subarray(0, this.#length);
+    this.#buffer = undefined;
     this.#length = 0;
     const name = createHash('sha256').update(bytes).digest('hex');
     this.#options.names.settle(this.#number, name);
     this.written.push(name);
-    const put = this.#put(name, bytes);
+    const put = this.#put(name, bytes).finally(() => {
+      this.#inFlight.delete(put);
+      this.#free.push(buffer);
+    });
     this.#inFlight.add(put);
-    put.finally(() => this.#inFlight.delete(put));
-    while (this.#inFlight.size >= (this.#options.parallel ?? 2)) await Promise.race(this.#inFlight);
+    while (this.#inFlight.size >= (this.#options.parallel ?? 1) + 1) await Promise.race(this.#inFlight);
     if (this.#failure) throw this.#failure;
   }
 

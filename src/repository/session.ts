@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { VolbakError } from '../core/errors.ts';
+import { isVolbakError, VolbakError } from '../core/errors.ts';
 import type { Store } from '../store/store.ts';
 import { DOOMED, manifestKey, parseSegmentKey, SEGMENTS, SESSIONS, type SnapshotName } from './keys.ts';
 
@@ -33,7 +33,12 @@ export class Session {
   static async begin(options: SessionOptions): Promise<Session> {
     const session = new Session(options);
     await session.#beat();
-    for (const { source, id } of options.uses) await options.store.stat(manifestKey(source, id));
+    try {
+      for (const { source, id } of options.uses) await options.store.stat(manifestKey(source, id));
+    } catch (error) {
+      await session.end();
+      throw error;
+    }
     session.#timer = setInterval(() => void session.#beat().catch(() => {}), HEARTBEAT_MS);
     session.#timer.unref();
     return session;
@@ -69,11 +74,7 @@ export class Session {
   async checkSegments(needed: ReadonlySet<string>): Promise<void> {
     const { store } = this.#options;
     await this.check();
-    const doomed = new Set<string>();
-    for await (const { key } of store.list(DOOMED)) {
-      const { segments } = JSON.parse((await store.get(key)).toString('utf8')) as { segments: string[] };
-      for (const name of segments) doomed.add(name);
-    }
+    const doomed = await doomedSegments(store);
     const present = await presentSegments(store);
     for (const name of needed) {
       if (!present.has(name) || doomed.has(name)) {
@@ -93,6 +94,21 @@ export class Session {
     clearInterval(this.#timer);
     for (const key of this.#keys) await this.#options.store.delete(key).catch(() => {});
   }
+}
+
+/** Names of segments that prunes are about to delete. A note that is gone again was a prune that ended. */
+async function doomedSegments(store: Store): Promise<Set<string>> {
+  const doomed = new Set<string>();
+  for await (const { key } of store.list(DOOMED)) {
+    try {
+      const note = JSON.parse((await store.get(key)).toString('utf8')) as { segments?: unknown };
+      if (!Array.isArray(note.segments)) throw new VolbakError('INTEGRITY', `${key} in ${store.label} is damaged`);
+      for (const name of note.segments) doomed.add(String(name));
+    } catch (error) {
+      if (!isVolbakError(error, 'STORE_NOT_FOUND')) throw error;
+    }
+  }
+  return doomed;
 }
 
 /** Names of all segments in the store. */

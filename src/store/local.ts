@@ -25,7 +25,13 @@ export class LocalStore implements Store {
     const temporary = join(dirname(path), TEMPORARY + randomBytes(8).toString('hex'));
     try {
       await this.#makeDirectory(dirname(path));
-      await writeDurably(temporary, bytes, options.signal);
+      await writeDurably(temporary, bytes, options.signal).catch(async (error) => {
+        if (error.code !== 'ENOENT') throw error;
+        // Someone removed the directory since it was made.
+        this.#madeDirectories.clear();
+        await this.#makeDirectory(dirname(path));
+        await writeDurably(temporary, bytes, options.signal);
+      });
       await (options.ifAbsent ? link(temporary, path) : rename(temporary, path));
       await syncDirectory(dirname(path));
     } catch (error) {
@@ -62,8 +68,9 @@ export class LocalStore implements Store {
   async stat(key: string, options: { signal?: AbortSignal } = {}): Promise<StoredObject> {
     options.signal?.throwIfAborted();
     try {
-      const { size, mtime } = await stat(this.#path(key));
-      return { key, size, modified: mtime };
+      const found = await stat(this.#path(key));
+      if (found.isDirectory()) throw Object.assign(new Error('a directory'), { code: 'ENOENT' });
+      return { key, size: found.size, modified: found.mtime };
     } catch (error) {
       throw this.#translate(error, 'read', key);
     }
@@ -80,7 +87,10 @@ export class LocalStore implements Store {
     try {
       entries = await readdir(join(this.#root, directory), { withFileTypes: true });
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') return;
+      // An object is no directory, and nothing lies below it; a root that is a file is an error.
+      if (code === 'ENOTDIR' && (await stat(this.#root).catch(() => undefined))?.isDirectory()) return;
       throw this.#translate(error, 'list', directory);
     }
     for (const entry of entries) {
@@ -121,20 +131,30 @@ export class LocalStore implements Store {
     return join(this.#root, key);
   }
 
+  /** Like mkdir -p, durably. Node's own `recursive` says ENOENT for a read-only place and EEXIST for a file. */
   async #makeDirectory(directory: string): Promise<void> {
     if (this.#madeDirectories.has(directory)) return;
-    const first = await mkdir(directory, { recursive: true, mode: 0o700 });
-    if (first !== undefined) {
-      for (let d = directory; d.length >= dirname(first).length && d !== dirname(d); d = dirname(d)) {
-        await syncDirectory(d);
+    try {
+      await mkdir(directory, { mode: 0o700 });
+      await syncDirectory(dirname(directory));
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') {
+        await this.#makeDirectory(dirname(directory));
+        return this.#makeDirectory(directory);
       }
+      if (code !== 'EEXIST') throw error;
+      // ENOTDIR where it is none.
+      if (!(await stat(directory)).isDirectory())
+        throw Object.assign(new Error('not a directory'), { code: 'ENOTDIR' });
     }
     this.#madeDirectories.add(directory);
   }
 
   #translate(error: unknown, verb: string, key: string): unknown {
     const code = (error as NodeJS.ErrnoException).code;
-    if (error instanceof VolbakError || code === undefined || code === 'ABORT_ERR') return error;
+    // What a signal carries has no code, or a DOMException's number.
+    if (error instanceof VolbakError || typeof code !== 'string') return error;
     this.#madeDirectories.clear();
     const [kind, why, hint] = CAUSES[code] ?? ['STORE_UNREACHABLE', (error as Error).message, undefined];
     return new VolbakError(kind, `cannot ${verb} ${key} in ${this.label}: ${why}`, {
@@ -146,6 +166,7 @@ export class LocalStore implements Store {
 
 const CAUSES: Record<string, [ErrorCode, string, string | undefined]> = {
   ENOENT: ['STORE_NOT_FOUND', 'it is not there', undefined],
+  EISDIR: ['STORE_NOT_FOUND', 'a directory is there', undefined],
   ENOTDIR: ['STORE_DENIED', 'a file is in the way of a directory', 'Name a directory as the repository.'],
   EEXIST: ['STORE_EXISTS', 'it exists already', undefined],
   EACCES: [

@@ -41,6 +41,7 @@ export class MemoryStore implements Store {
   }
 
   async delete(key: string, options: { signal?: AbortSignal } = {}): Promise<void> {
+    assertKey(key);
     options.signal?.throwIfAborted();
     this.#objects.delete(key);
   }
@@ -48,6 +49,7 @@ export class MemoryStore implements Store {
   async close(): Promise<void> {}
 
   #find(key: string): { bytes: Buffer; modified: Date } {
+    assertKey(key);
     const object = this.#objects.get(key);
     if (!object) throw new VolbakError('STORE_NOT_FOUND', `${key} is not in ${this.label}`);
     return object;

@@ -41,47 +41,38 @@ export class ListingError extends Error {
   override readonly name = 'ListingError';
 }
 
-function time(field: string): string {
-  const dot = field.indexOf('.');
-  return dot < 0 ? canonicalTime(field, '') : canonicalTime(field.slice(0, dot), field.slice(dot + 1));
+/** Fields of FIND_FORMAT in their order; the path is all that follows, line breaks included. */
+const RECORD =
+  /^([fdlpcbs]) (\d{1,16}) ([0-7]{1,4}) (\d{1,10}) (\d{1,10}) (-?\d{1,20})\.(\d{1,10}) (-?\d{1,20})\.(\d{1,10}) (\d{1,20}) (\d{1,10}) ([^]+)$/;
+
+/** overlayfs, NFS and FUSE give inode numbers of 64 bits: folded, so that they stay numbers and stay apart. */
+function inodeNumber(text: string): number {
+  const number = Number(text);
+  if (Number.isSafeInteger(number)) return number;
+  const wide = BigInt(text);
+  return Number(BigInt.asUintN(53, wide ^ (wide >> 53n)));
 }
 
 /** Parses one record of a listing (without its NUL). Throws ListingError. */
 export function parseListed(record: ByteString): Listed {
-  const fields: string[] = [];
-  let at = 0;
-  for (let i = 1; i < PATH_FIELD; i++) {
-    const space = record.indexOf(' ', at);
-    if (space < 0) throw new ListingError('a record of the listing is damaged');
-    fields.push(record.slice(at, space));
-    at = space + 1;
-  }
-  const [y = '', size = '', mode = '', uid = '', gid = '', mtime = '', ctime = '', ino = '', nlink = ''] =
-    fields;
-  const type = TYPES[y];
-  const numbers = [
-    Number(size),
-    Number.parseInt(mode, 8),
-    Number(uid),
-    Number(gid),
-    Number(ino),
-    Number(nlink),
-  ];
-  if (!type || at >= record.length || numbers.some((n) => !Number.isFinite(n) || n < 0)) {
+  const match = RECORD.exec(record);
+  const [, type = '', size = '', mode = '', uid = '', gid = ''] = match ?? [];
+  if (!match || !Number.isSafeInteger(Number(size))) {
     throw new ListingError('a record of the listing is damaged');
   }
-  const [s = 0, m = 0, u = 0, g = 0, i = 0, n = 0] = numbers;
+  const [, , , , , , mtime = '', mtimeNs = '', ctime = '', ctimeNs = '', ino = '', nlink = '', path = ''] =
+    match;
   return {
-    path: normalisePath(record.slice(at)),
-    type,
-    size: s,
-    mode: m,
-    uid: u,
-    gid: g,
-    mtime: time(mtime),
-    ctime: time(ctime),
-    ino: i,
-    nlink: n,
+    path: normalisePath(path),
+    type: TYPES[type] as ListedType,
+    size: Number(size),
+    mode: Number.parseInt(mode, 8),
+    uid: Number(uid),
+    gid: Number(gid),
+    mtime: canonicalTime(mtime, mtimeNs),
+    ctime: canonicalTime(ctime, ctimeNs),
+    ino: inodeNumber(ino),
+    nlink: Number(nlink),
   };
 }
 

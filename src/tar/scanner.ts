@@ -24,6 +24,8 @@ export interface TarMember extends Member {
   /** pax records in force for the member, global ones included. */
   pax: ReadonlyMap<string, string>;
   typeflag: string;
+  /** Where in its header blocks the member's own block begins. */
+  blockAt: number;
 }
 
 /** What a scanner tells. Together the byte arguments are the whole archive up to its end mark, in order. */
@@ -209,7 +211,7 @@ export class TarScanner {
     }
     let member: TarMember;
     try {
-      member = toMember(header, block, new Map([...this.#global, ...this.#local]));
+      member = toMember(header, block, this.#step, new Map([...this.#global, ...this.#local]));
     } catch (error) {
       if (error instanceof RangeError) throw new TarError(error.message, this.#offset);
       throw error;
@@ -251,7 +253,7 @@ function assertName(name: string, what: string): void {
   if (name.length > MAX_NAME) throw new RangeError(`${what} of ${name.length} bytes`);
 }
 
-function toMember(header: RawHeader, block: Buffer, pax: Map<string, string>): TarMember {
+function toMember(header: RawHeader, block: Buffer, blockAt: number, pax: Map<string, string>): TarMember {
   const rawName = pax.get('GNU.sparse.name') ?? pax.get('path') ?? header.name;
   assertName(rawName, 'a member');
   const type =
@@ -270,6 +272,7 @@ function toMember(header: RawHeader, block: Buffer, pax: Map<string, string>): T
     stored,
     pax,
     typeflag: header.typeflag,
+    blockAt,
   };
   if (type === 'symlink' || type === 'hardlink') {
     const link = pax.get('linkpath') ?? header.link;

@@ -110,9 +110,9 @@ function parseMap(data: Buffer): { extents: Extent[]; length: number } | undefin
   while (numbers.length < wanted) {
     const end = data.indexOf(0x0a, at);
     if (end < 0) return undefined;
-    const number = Number(data.toString('latin1', at, end));
-    if (!Number.isSafeInteger(number) || number < 0 || end === at)
-      throw new RangeError('a damaged sparse map');
+    const digits = end - at > 16 ? '' : data.toString('latin1', at, end);
+    const number = /^\d+$/.test(digits) ? Number(digits) : Number.NaN;
+    if (!Number.isSafeInteger(number)) throw new RangeError('a damaged sparse map');
     if (numbers.length === 0) wanted = 1 + 2 * number;
     numbers.push(number);
     at = end + 1;

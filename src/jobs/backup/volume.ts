@@ -1,4 +1,5 @@
 import { printable } from '../../core/bytes.ts';
+import { collectYoungGarbage } from '../../core/collect-garbage.ts';
 import type { EventSink } from '../../core/events.ts';
 import type { Attachment } from '../../engine/attachment.ts';
 import type { SourceVolume } from '../../engine/source.ts';
@@ -76,6 +77,7 @@ class VolumeIndexer {
     this.#tail = this.#tail.then(async () => {
       const handles = await placed;
       freeSlab(this.#memory, batch.slab);
+      collectYoungGarbage();
       this.#take(batch, handles);
       this.index.flush();
       if (this.index.waiting > MAX_WAITING) await this.#writer.closeSegment();

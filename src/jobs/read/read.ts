@@ -1,3 +1,5 @@
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { Worker } from 'node:worker_threads';
 import type { RecordSpool } from '../../core/chunk-spool.ts';
 import { type ErrorCode, VolbakError } from '../../core/errors.ts';
@@ -118,27 +120,20 @@ function after(ms: number): Promise<undefined> {
   return new Promise((resolve) => setTimeout(() => resolve(undefined), ms).unref());
 }
 
-/** tar reads the names as it goes, so they are sent with backpressure. That it stops reading, its exit code tells. */
+/** tar reads the names as it goes, so they are sent with backpressure. That it stopped reading, its exit code tells. */
 async function sendNames(helper: Helper, spool: RecordSpool): Promise<void> {
-  const { stdin } = helper;
-  stdin.on('error', () => {});
+  await pipeline(Readable.from(nameChunks(spool), { objectMode: false }), helper.stdin).catch(() => {});
+}
+
+function* nameChunks(spool: RecordSpool): Generator<Buffer> {
   let batch = '';
   for (const record of spool.records()) {
     batch += `${pathOf(record)}\0`;
     if (batch.length < 64 * 1024) continue;
-    if (!stdin.write(Buffer.from(batch, 'latin1'))) await drained(helper);
-    if (stdin.destroyed) return;
+    yield Buffer.from(batch, 'latin1');
     batch = '';
   }
-  stdin.end(Buffer.from(batch, 'latin1'));
-}
-
-function drained(helper: Helper): Promise<unknown> {
-  const drain = new Promise((resolve) => {
-    helper.stdin.once('drain', resolve);
-    helper.stdin.once('close', resolve);
-  });
-  return Promise.race([drain, helper.exit.catch(() => {})]);
+  yield Buffer.from(batch, 'latin1');
 }
 
 /** The path of a listing's record: what follows its ninth space. */

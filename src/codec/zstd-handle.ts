@@ -13,7 +13,7 @@ export interface ZstdHandle {
 }
 
 interface InnerHandle {
-  reset(): void;
+  onerror(): void;
   writeSync(
     flush: number,
     input: Uint8Array,
@@ -28,42 +28,59 @@ interface InnerHandle {
 interface InnerStream {
   _handle?: InnerHandle;
   _writeState?: Uint32Array;
-  on(event: 'error', listener: () => void): void;
+  on(this: unknown, event: 'error', listener: () => void): void;
 }
 
-/** Undefined where this Node's streams are built differently; the public functions serve then. */
-export function openHandle(stream: unknown, flush: number): ZstdHandle | undefined {
-  const inner = stream as InnerStream;
-  const { _handle: handle, _writeState: state } = inner;
-  if (typeof handle?.writeSync !== 'function' || typeof handle.reset !== 'function' || state?.length !== 2) {
-    return undefined;
-  }
+/**
+ * Undefined where this Node's streams are built differently; the public functions serve then. A context is given
+ * up after whatever it refused: neither `reset` nor the next frame clears a zstd error in it. `reset` is not used
+ * at all: it makes a new context *without* the parameters, so without checksums.
+ */
+export function openHandle(make: () => unknown, flush: number): ZstdHandle | undefined {
   const out = Buffer.allocUnsafeSlow(MAX_RAW_FRAME + MAX_RAW_FRAME / 64);
-  let failed = false;
-  inner.on('error', () => {});
-  // The handle reports what zstd refused through this hook of its stream.
-  (handle as unknown as { onerror: () => void }).onerror = () => {
-    failed = true;
-  };
+  let stream = innerOf(make());
+  if (!stream) return undefined;
   return {
     run(input) {
-      failed = false;
-      handle.reset();
-      handle.writeSync(flush, input, 0, input.length, out, 0, out.length);
-      const [outLeft = 0, inLeft = 0] = state;
-      return failed || inLeft > 0 ? undefined : out.subarray(0, out.length - outLeft);
+      stream ??= innerOf(make());
+      if (!stream) return undefined;
+      stream.failed = false;
+      stream.handle.writeSync(flush, input, 0, input.length, out, 0, out.length);
+      const [outLeft = 0, inLeft = 0] = stream.state;
+      // A full buffer may mean that there is more: then the frame is too large, and the context in its middle.
+      if (!stream.failed && inLeft === 0 && outLeft > 0) return out.subarray(0, out.length - outLeft);
+      stream = undefined;
+      return undefined;
     },
   };
+}
+
+interface Inner {
+  handle: InnerHandle;
+  state: Uint32Array;
+  failed: boolean;
+}
+
+function innerOf(stream: unknown): Inner | undefined {
+  const { _handle: handle, _writeState: state, on } = stream as InnerStream;
+  if (typeof handle?.writeSync !== 'function' || state?.length !== 2) return undefined;
+  const inner: Inner = { handle, state, failed: false };
+  on.call(stream, 'error', () => {});
+  // The handle reports what zstd refused through this hook of its stream.
+  handle.onerror = () => {
+    inner.failed = true;
+  };
+  return inner;
 }
 
 /** A handle that compresses whole frames, their size and checksum in them. */
 export function compressHandle(level: number): ZstdHandle | undefined {
   const { ZSTD_c_compressionLevel, ZSTD_c_checksumFlag, ZSTD_e_end } = zlib.constants;
   const params = { [ZSTD_c_compressionLevel]: level, [ZSTD_c_checksumFlag]: 1 };
-  return openHandle(zlib.createZstdCompress({ params }), ZSTD_e_end);
+  return openHandle(() => zlib.createZstdCompress({ params }), ZSTD_e_end);
 }
 
 /** A handle that decompresses whole frames. */
 export function decompressHandle(): ZstdHandle | undefined {
-  return openHandle(zlib.createZstdDecompress(), zlib.constants.ZSTD_e_end);
+  return openHandle(() => zlib.createZstdDecompress(), zlib.constants.ZSTD_e_end);
 }

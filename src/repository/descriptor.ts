@@ -5,11 +5,11 @@ import type { Store } from '../store/store.ts';
 import { DESCRIPTOR } from './keys.ts';
 
 const schema = z.object({
-  format: z.number(),
+  format: z.literal(1),
   id: z.uuid(),
   created: z.string(),
   cut: z.number(),
-  encryption: z.unknown(),
+  encryption: z.unknown().transform((value) => value ?? null),
 });
 
 export interface Descriptor {
@@ -28,31 +28,25 @@ export async function readDescriptor(store: Store): Promise<Descriptor | undefin
     if (isVolbakError(error, 'STORE_NOT_FOUND')) return undefined;
     throw error;
   }
-  const { format, id, created, cut, encryption } = parse(bytes, store);
-  if (format !== 1 || cut !== 1) {
-    throw new VolbakError(
-      'REPOSITORY_INVALID',
-      `the repository in ${store.label} has format ${format}, which this volbak does not know`,
-      {
-        hint: 'Use a newer volbak.',
-      },
-    );
-  }
-  if (encryption !== null && encryption !== undefined) {
-    throw new VolbakError(
-      'REPOSITORY_INVALID',
-      `the repository in ${store.label} is encrypted, which this volbak does not support`,
-      {
-        hint: 'Use a newer volbak.',
-      },
-    );
-  }
+  const value = parse(bytes, store, z.looseObject({ format: z.number() }));
+  if (value.format !== 1) throw newer(store, `has format ${value.format}`);
+  const { id, created, cut, encryption } = parse(bytes, store, schema);
+  if (cut !== 1) throw newer(store, `cuts frames in way ${cut}`);
+  if (encryption !== null) throw newer(store, 'is encrypted');
   return { format: 1, id, created, cut: 1 };
 }
 
-function parse(bytes: Buffer, store: Store): z.infer<typeof schema> {
+function newer(store: Store, what: string): VolbakError {
+  return new VolbakError(
+    'REPOSITORY_INVALID',
+    `the repository in ${store.label} ${what}, which this volbak does not know`,
+    { hint: 'Use a newer volbak.' },
+  );
+}
+
+function parse<T extends z.ZodType>(bytes: Buffer, store: Store, shape: T): z.infer<T> {
   try {
-    return schema.parse(JSON.parse(bytes.toString('utf8')));
+    return shape.parse(JSON.parse(bytes.toString('utf8')));
   } catch (error) {
     throw new VolbakError('REPOSITORY_INVALID', `${DESCRIPTOR} in ${store.label} is damaged`, {
       cause: error,
@@ -77,6 +71,9 @@ export async function initRepository(
   const existing = await readDescriptor(store);
   if (existing) return { descriptor: existing, created: false };
   if (!(await isEmpty(store))) {
+    // Another one may have made it since the first look.
+    const theirs = await readDescriptor(store);
+    if (theirs) return { descriptor: theirs, created: false };
     throw new VolbakError(
       'REPOSITORY_INVALID',
       `${store.label} is not empty and holds no volbak repository`,

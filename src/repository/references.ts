@@ -102,7 +102,7 @@ function within(
     if (!found) throw notFound(reference, `none up to ${what}`, all);
     return found;
   }
-  const byId = own.filter((s) => s.id.toLowerCase().startsWith(what.toLowerCase()));
+  const byId = own.filter((s) => what !== '' && s.id.toLowerCase().startsWith(what.toLowerCase()));
   if (byId.length > 1)
     throw ambiguous(
       what,

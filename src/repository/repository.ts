@@ -1,4 +1,4 @@
-import { VolbakError } from '../core/errors.ts';
+import { isVolbakError, VolbakError } from '../core/errors.ts';
 import { readAhead } from '../core/read-ahead.ts';
 import type { Store } from '../store/store.ts';
 import { type Descriptor, initRepository, readDescriptor } from './descriptor.ts';
@@ -44,7 +44,7 @@ export class Repository {
 
   /** Raises SNAPSHOT_NOT_FOUND or INTEGRITY. */
   async manifest({ source, id }: SnapshotName): Promise<Manifest> {
-    const stored = await this.store.get(manifestKey(source, id));
+    const stored = await this.#stored(source, id);
     const manifest = await decodeManifest(stored, `snapshot ${id}`);
     const same = manifest.source;
     if (
@@ -56,6 +56,17 @@ export class Repository {
       throw new VolbakError('INTEGRITY', `the manifest of snapshot ${id} belongs to another snapshot`);
     }
     return manifest;
+  }
+
+  async #stored(source: SnapshotName['source'], id: string): Promise<Buffer> {
+    try {
+      return await this.store.get(manifestKey(source, id));
+    } catch (error) {
+      if (!isVolbakError(error, 'STORE_NOT_FOUND')) throw error;
+      throw new VolbakError('SNAPSHOT_NOT_FOUND', `snapshot ${id} is not in ${this.store.label} any more`, {
+        cause: error,
+      });
+    }
   }
 
   /** Manifests of these snapshots, in their order, a few fetched at a time. */

@@ -102,10 +102,13 @@ async function doomedSegments(store: Store): Promise<Set<string>> {
   for await (const { key } of store.list(DOOMED)) {
     try {
       const note = JSON.parse((await store.get(key)).toString('utf8')) as { segments?: unknown };
-      if (!Array.isArray(note.segments)) throw new VolbakError('INTEGRITY', `${key} in ${store.label} is damaged`);
+      if (!Array.isArray(note.segments))
+        throw new VolbakError('INTEGRITY', `${key} in ${store.label} is damaged`);
       for (const name of note.segments) doomed.add(String(name));
     } catch (error) {
-      if (!isVolbakError(error, 'STORE_NOT_FOUND')) throw error;
+      if (isVolbakError(error, 'STORE_NOT_FOUND')) continue;
+      if (isVolbakError(error)) throw error;
+      throw new VolbakError('INTEGRITY', `${key} in ${store.label} is damaged`, { cause: error });
     }
   }
   return doomed;

@@ -43,7 +43,7 @@ export class ListingError extends Error {
 
 /** Fields of FIND_FORMAT in their order; the path is all that follows, line breaks included. */
 const RECORD =
-  /^([fdlpcbs]) (\d{1,16}) ([0-7]{1,4}) (\d{1,10}) (\d{1,10}) (-?\d{1,20})\.(\d{1,10}) (-?\d{1,20})\.(\d{1,10}) (\d{1,20}) (\d{1,10}) ([^]+)$/;
+  /^([fdlpcbs]) (\d{1,16}) ([0-7]{1,4}) (\d{1,10}) (\d{1,10}) (-?\d{1,20})\.(\d{1,10}) (-?\d{1,20})\.(\d{1,10}) (\d{1,20}) (\d{1,10}) (.+)$/s;
 
 /** overlayfs, NFS and FUSE give inode numbers of 64 bits: folded, so that they stay numbers and stay apart. */
 function inodeNumber(text: string): number {

@@ -247,15 +247,15 @@ function integer(value: string | undefined, fallback: number): number {
 }
 
 /** What no kernel takes for a name cannot be restored, nor written into an index. */
-function assertName(name: string, what: string): void {
+function checkedName(name: string, what: string): string {
   if (name.includes('\0')) throw new RangeError(`${what} with a NUL in it`);
   if (name === '') throw new RangeError(`${what} without a name`);
   if (name.length > MAX_NAME) throw new RangeError(`${what} of ${name.length} bytes`);
+  return name;
 }
 
 function toMember(header: RawHeader, block: Buffer, blockAt: number, pax: Map<string, string>): TarMember {
-  const rawName = pax.get('GNU.sparse.name') ?? pax.get('path') ?? header.name;
-  assertName(rawName, 'a member');
+  const rawName = checkedName(pax.get('GNU.sparse.name') ?? pax.get('path') ?? header.name, 'a member');
   const type =
     rawName.endsWith('/') && header.typeflag === '\0' ? 'dir' : (typeOfFlag(header.typeflag) ?? 'file');
   // GNU tar: a hard link has no content, whatever its size field says.
@@ -275,8 +275,7 @@ function toMember(header: RawHeader, block: Buffer, blockAt: number, pax: Map<st
     blockAt,
   };
   if (type === 'symlink' || type === 'hardlink') {
-    const link = pax.get('linkpath') ?? header.link;
-    assertName(link, 'a link');
+    const link = checkedName(pax.get('linkpath') ?? header.link, 'a link');
     member.link = type === 'hardlink' ? normalisePath(link) : link;
   }
   if (type === 'char' || type === 'block') member.device = `${header.major}:${header.minor}`;

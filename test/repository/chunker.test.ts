@@ -56,7 +56,9 @@ describe('the gear table', () => {
   it('is that of format 1', () => {
     const bytes = Buffer.alloc(1024);
     for (const [i, n] of GEAR.entries()) bytes.writeInt32LE(n, i * 4);
-    expect(createHash('sha256').update(bytes).digest('hex')).toMatchInlineSnapshot(`"9e86baa0a2e48ab202a21361191a3983632f5faa98191e13631bfe768952d918"`);
+    expect(createHash('sha256').update(bytes).digest('hex')).toMatchInlineSnapshot(
+      `"9e86baa0a2e48ab202a21361191a3983632f5faa98191e13631bfe768952d918"`,
+    );
     expect(new Set(GEAR).size).toBe(256);
   });
 });

@@ -13,7 +13,17 @@ const name = fc.oneof(
   fc
     .string({ unit: 'binary', minLength: 1 })
     .map((s) => Buffer.from(s.replaceAll('\0', 'x')).toString('latin1')),
-  fc.constantFrom('__proto__', '"', '\\', '\n', '{"frame":1}', '\xff', '\u2028', '..', ' '),
+  fc.constantFrom(
+    '__proto__',
+    '"',
+    '\\',
+    '\n',
+    '{"frame":1}',
+    '\xff',
+    Buffer.from('\u2028').toString('latin1'),
+    '..',
+    ' ',
+  ),
 );
 const time = fc
   .tuple(fc.bigInt({ min: -(2n ** 62n), max: 2n ** 62n }), fc.nat(999_999_999))

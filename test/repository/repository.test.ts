@@ -12,7 +12,6 @@ import {
 import { Repository } from '../../src/repository/repository.ts';
 import { LocalStore } from '../../src/store/local.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
-import type { Store } from '../../src/store/store.ts';
 import { tempDir } from '../support/temp.ts';
 
 const NOW = new Date('2026-11-20T20:30:00Z');
@@ -117,9 +116,9 @@ describe('manifests', () => {
     for (let at = 0; at < bytes.length; at++) {
       const copy = Buffer.from(bytes);
       copy[at] = (copy[at] as number) ^ 0x55;
-      const result = await decodeManifest(copy, 'x').catch((error) =>
-        expect(error).toMatchObject({ code: 'INTEGRITY' }),
-      );
+      const result = await decodeManifest(copy, 'x').catch((error) => {
+        expect(error).toMatchObject({ code: 'INTEGRITY' });
+      });
       if (result) expect(result).toEqual(manifest());
     }
   });
@@ -165,16 +164,22 @@ describe('the descriptor', () => {
   });
 
   it('of another init between the look and the list is found, too', async () => {
-    const store = new MemoryStore();
     let theirs: Awaited<ReturnType<typeof initRepository>> | undefined;
-    const slow: Store = Object.assign(Object.create(store), {
-      async get(key: string) {
-        const result = await store.get(key).catch((error) => error);
-        if (!theirs) theirs = await initRepository(store, NOW);
-        if (result instanceof Error) throw result;
-        return result;
-      },
-    });
+    class SlowStore extends MemoryStore {
+      override async get(key: string): Promise<Buffer> {
+        try {
+          return await super.get(key);
+        } finally {
+          // Another init comes between this look and what follows it.
+          if (!busy) {
+            busy = true;
+            theirs = await initRepository(slow, NOW);
+          }
+        }
+      }
+    }
+    let busy = false;
+    const slow = new SlowStore();
     const mine = await initRepository(slow, NOW);
     expect(mine).toEqual({ descriptor: theirs?.descriptor, created: false });
   });

@@ -138,7 +138,7 @@ export function signed(block: Buffer): Buffer {
 }
 
 /** A member with its content and padding. */
-export function member(fields: HeaderFields, content = Buffer.alloc(0)): Buffer {
+export function member(fields: HeaderFields, content: Buffer = Buffer.alloc(0)): Buffer {
   const block = headerBlock({ size: content.length, ...fields });
   return Buffer.concat([block, content, Buffer.alloc(paddingOf(content.length))]);
 }

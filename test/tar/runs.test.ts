@@ -141,9 +141,9 @@ describe('planRuns', () => {
   });
 });
 
-// Measured over 3,000 changes of one small file: 1.5 runs change on average, 7 at the most. There is no bound that
-// always holds (two cutters in step out of phase meet only where both see a path that ends a run), but a large file
-// ends it: see the last test.
+// Measured over 9,000 changes in trees of 2,000 files: 1.1 to 1.4 runs change on average (fewer where there are large
+// files), 4 at the most in 99 of 100, 7 at the most in all. There is no bound that always holds: two cutters out of
+// phase meet only where both see a path that ends a run. But a large file ends it; see the last test.
 describe('planRuns after a change of one small file', () => {
   const changes: Record<string, (members: Listed[], at: number, next: () => number) => Listed[]> = {
     removed: (members, at) => members.toSpliced(at, 1),

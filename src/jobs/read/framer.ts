@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { IndexMember } from '../../core/member.ts';
 import { ContentChunker, WHOLE_CONTENT } from '../../repository/chunker.ts';
 import { MAX_FRAME } from '../../repository/frame-ref.ts';
-import { BLOCK } from '../../tar/header.ts';
+import { BLOCK, TarError } from '../../tar/header.ts';
 import { isLarge, RunCutter } from '../../tar/runs.ts';
 import type { TarMember, TarSink } from '../../tar/scanner.ts';
 import { type ContentHash, PlainHash, SparseHash } from '../../tar/sparse.ts';
@@ -26,6 +26,7 @@ export type JoinListing = (member: TarMember) => Pick<IndexMember, 'ctime' | 'in
 export class Framer implements TarSink {
   readonly #sink: FrameSink;
   readonly #join: JoinListing;
+  readonly #hashAll: boolean;
   readonly #runs = new RunCutter();
   readonly #chunker = new ContentChunker();
   /** Bytes in the frame under way, and frames cut so far. */
@@ -38,9 +39,11 @@ export class Framer implements TarSink {
   #hash: ContentHash | undefined;
   #small: Buffer[] = [];
 
-  constructor(sink: FrameSink, join: JoinListing) {
+  /** `hashAll`: there will be no frames to take hashes from. */
+  constructor(sink: FrameSink, join: JoinListing, hashAll = false) {
     this.#sink = sink;
     this.#join = join;
+    this.#hashAll = hashAll;
   }
 
   member(tar: TarMember, header: Buffer): void {
@@ -77,7 +80,8 @@ export class Framer implements TarSink {
     if (this.#large) this.#cut();
     if (tar.type !== 'file') return;
     if (tar.sparse === 'pax-1.0') this.#hash = new SparseHash(tar.size);
-    else if (this.#chunked) this.#hash = new PlainHash();
+    else if (tar.sparse) throw new TarError('a sparse member of another format than 1.0', 0);
+    else if (this.#chunked || (this.#large && this.#hashAll)) this.#hash = new PlainHash();
   }
 
   content(bytes: Buffer): void {

@@ -1,0 +1,228 @@
+import { createFramePool } from '../../codec/pool.ts';
+import { VolbakError } from '../../core/errors.ts';
+import { Journal } from '../../core/journal.ts';
+import { type Attachment, mountEach } from '../../engine/attachment.ts';
+import { type QuiesceNote, quiesce } from '../../engine/quiesce.ts';
+import { containersUsing, findVolume } from '../../engine/source.ts';
+import { ensureVolume, removeVolume } from '../../engine/volumes.ts';
+import type { FetchOptions } from '../../repository/fetch.ts';
+import type { SnapshotName } from '../../repository/keys.ts';
+import type { Manifest } from '../../repository/manifest.ts';
+import type { Repository } from '../../repository/repository.ts';
+import { Session } from '../../repository/session.ts';
+import { QUIESCE_JOURNAL } from '../backup/backup.ts';
+import type { EngineContext } from '../engine-context.ts';
+import type { JobEnvironment } from '../environment.ts';
+import { counted } from '../progress.ts';
+import { digestVolume } from '../read/digest.ts';
+import { inspectTargets, type TargetState } from '../write/inspect.ts';
+import { assertSpace, assertWritable, type OnConflict, writeVolume } from '../write/write-volume.ts';
+import { isWhole, type Selection, volumeTar } from './content.ts';
+import { planTargets, type RestoreTarget, type TargetOptions } from './targets.ts';
+
+export interface RestoreOptions extends TargetOptions {
+  selection: Selection;
+  onConflict: OnConflict;
+  /** Stop the containers that use the target volumes meanwhile. */
+  stop: boolean;
+  /** Read everything again and compare digests. */
+  verify: boolean;
+}
+
+export interface RestoredVolume {
+  /** The volume that was written. */
+  name: string;
+  /** Its name in the snapshot. */
+  from: string;
+  entries: number;
+  bytes: number;
+  /** Set where --verify proved it. */
+  digest?: string;
+  warnings: string[];
+}
+
+/** What a restore would do, for --dry-run. */
+export interface RestorePlan {
+  manifest: Manifest;
+  targets: RestoreTarget[];
+}
+
+export interface RestoreDeps {
+  env: JobEnvironment;
+  ctx: EngineContext;
+  repository: Repository;
+}
+
+/** Finds out what goes where. Raises what makes it impossible, before anything was done. */
+export async function planRestore(
+  deps: RestoreDeps,
+  name: SnapshotName,
+  options: RestoreOptions,
+): Promise<RestorePlan> {
+  const manifest = await deps.repository.manifest(name);
+  if (options.verify && (!isWhole(options.selection) || options.onConflict === 'overlay')) {
+    throw new VolbakError(
+      'USAGE',
+      '--verify proves whole volumes: not with --path, --strip-components or --on-conflict overlay',
+    );
+  }
+  return { manifest, targets: planTargets(manifest, options) };
+}
+
+/** Restores a snapshot's volumes. On failure no volume that this run made is left, and old content is as it was. */
+export async function restore(
+  deps: RestoreDeps,
+  { manifest, targets }: RestorePlan,
+  options: RestoreOptions,
+): Promise<RestoredVolume[]> {
+  const { env, repository } = deps;
+  const pool = createFramePool();
+  const session = await Session.begin({
+    store: repository.store,
+    kind: 'restore',
+    uses: [{ id: manifest.id, source: manifest.source }],
+    now: () => env.clock.now().getTime(),
+  }).catch((error: unknown) => {
+    // A read-only repository can be restored from; prune cannot run on it either.
+    if (error instanceof VolbakError && error.code === 'STORE_DENIED') return undefined;
+    throw error;
+  });
+  const fetch: FetchOptions = {
+    store: repository.store,
+    pool,
+    signal: env.signal,
+    ...(env.parallel === undefined ? {} : { parallel: env.parallel }),
+  };
+  try {
+    return await restoreInto(deps, targets, options, fetch);
+  } finally {
+    await session?.end();
+    await pool.close();
+  }
+}
+
+async function restoreInto(
+  deps: RestoreDeps,
+  targets: RestoreTarget[],
+  options: RestoreOptions,
+  fetch: FetchOptions,
+): Promise<RestoredVolume[]> {
+  const { ctx, env } = deps;
+  await inspectExisting(deps, targets, options);
+  const made: string[] = [];
+  const resume = await stopUsers(deps, targets, options);
+  try {
+    for (const { spec } of targets) if (await ensureVolume(ctx.engine, spec)) made.push(spec.name);
+    const attachment = mountEach(
+      targets.map(({ spec }) => ({ name: spec.name })),
+      false,
+    );
+    const states = await inspectTargets(ctx, attachment);
+    const restored: RestoredVolume[] = [];
+    for (const target of targets) {
+      const state = states.get(target.spec.name) as TargetState;
+      restored.push(await restoreVolume(deps, target, state, attachment, options, fetch));
+    }
+    return restored;
+  } catch (error) {
+    for (const name of made) await removeVolume(ctx.engine, name).catch(() => {});
+    if (made.length > 0) env.emit({ event: 'info', message: `removed again: ${made.join(', ')}` });
+    throw error;
+  } finally {
+    await resume();
+  }
+}
+
+/** Looks at all targets before the first is touched: a refusal leaves everything as it was. */
+async function inspectExisting(
+  { ctx }: RestoreDeps,
+  targets: RestoreTarget[],
+  options: RestoreOptions,
+): Promise<void> {
+  const existing: { name: string }[] = [];
+  for (const { spec } of targets)
+    if (await findVolume(ctx.engine, spec.name)) existing.push({ name: spec.name });
+  if (existing.length === 0) return;
+  const states = await inspectTargets(ctx, mountEach(existing, true));
+  for (const [name, state] of states) assertWritable(name, state, options.onConflict);
+}
+
+async function stopUsers(
+  { ctx, env }: RestoreDeps,
+  targets: RestoreTarget[],
+  options: RestoreOptions,
+): Promise<() => Promise<void>> {
+  const names = targets.map(({ spec }) => spec.name);
+  if (options.stop) {
+    const journal = new Journal<QuiesceNote>(`${env.stateDirectory}/${QUIESCE_JOURNAL}`);
+    return (await quiesce(ctx.engine, 'stop', names, journal)).resume;
+  }
+  for (const name of names) {
+    const running = (await containersUsing(ctx.engine, name)).filter((c) => c.State === 'running');
+    if (running.length === 0) continue;
+    const users = running.map((c) => c.Names[0]?.replace(/^\//, '') ?? c.Id).join(', ');
+    env.emit({
+      event: 'warning',
+      volume: name,
+      message: `written while ${users} uses it; --stop stops it meanwhile`,
+    });
+  }
+  return async () => {};
+}
+
+async function restoreVolume(
+  { ctx, env }: RestoreDeps,
+  { source, spec }: RestoreTarget,
+  state: TargetState,
+  attachment: Attachment,
+  options: RestoreOptions,
+  fetch: FetchOptions,
+): Promise<RestoredVolume> {
+  assertWritable(spec.name, state, options.onConflict);
+  if (isWhole(options.selection)) assertSpace(spec.name, state, source.tarBytes);
+  env.emit({
+    event: 'volume-start',
+    volume: spec.name,
+    action: 'restore',
+    entries: source.entries,
+    bytes: source.tarBytes,
+  });
+  let bytes = 0;
+  const tar = counted(volumeTar(source, options.selection, fetch), (done) => {
+    bytes = done;
+    const total = isWhole(options.selection) ? { total: source.tarBytes } : {};
+    env.emit({ event: 'progress', volume: spec.name, action: 'restore', done, ...total });
+  });
+  let digest: string | undefined;
+  const check = async (path: string) => {
+    const found = await digestVolume(ctx, attachment, path, { now: () => env.clock.now() });
+    if (found.digest !== source.digest) {
+      throw new VolbakError(
+        'INTEGRITY',
+        `volume ${spec.name} does not hold what snapshot volume ${source.name} did`,
+        {
+          hint: 'Is something else writing into it? Try --stop.',
+        },
+      );
+    }
+    digest = found.digest;
+  };
+  const warnings = await writeVolume(tar, {
+    ctx,
+    attachment,
+    volume: spec.name,
+    state,
+    onConflict: options.onConflict,
+    ...(options.verify ? { check } : {}),
+  });
+  for (const message of warnings) env.emit({ event: 'warning', volume: spec.name, message });
+  env.emit({ event: 'volume-done', volume: spec.name, action: 'restore', bytes });
+  return {
+    name: spec.name,
+    from: source.name,
+    entries: source.entries,
+    bytes,
+    warnings,
+    ...(digest === undefined ? {} : { digest }),
+  };
+}

@@ -1,7 +1,4 @@
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { Worker } from 'node:worker_threads';
-import type { RecordSpool } from '../../core/chunk-spool.ts';
 import { type ErrorCode, VolbakError } from '../../core/errors.ts';
 import { workerUrl } from '../../core/worker-url.ts';
 import type { Attachment } from '../../engine/attachment.ts';
@@ -12,6 +9,7 @@ import type { EngineContext } from '../engine-context.ts';
 import { judgeTar, type TarVerdict } from './judge.ts';
 import type { Listing } from './list.ts';
 import type { ReaderReply, ReaderRequest, ReaderSetup } from './messages.ts';
+import { sendNames } from './names.ts';
 import { holesAreTrusted, tarScript } from './scripts.ts';
 import type { SlabMemory } from './slabs.ts';
 
@@ -118,29 +116,6 @@ async function drive(
 
 function after(ms: number): Promise<undefined> {
   return new Promise((resolve) => setTimeout(() => resolve(undefined), ms).unref());
-}
-
-/** tar reads the names as it goes, so they are sent with backpressure. That it stopped reading, its exit code tells. */
-async function sendNames(helper: Helper, spool: RecordSpool): Promise<void> {
-  await pipeline(Readable.from(nameChunks(spool), { objectMode: false }), helper.stdin).catch(() => {});
-}
-
-function* nameChunks(spool: RecordSpool): Generator<Buffer> {
-  let batch = '';
-  for (const record of spool.records()) {
-    batch += `${pathOf(record)}\0`;
-    if (batch.length < 64 * 1024) continue;
-    yield Buffer.from(batch, 'latin1');
-    batch = '';
-  }
-  yield Buffer.from(batch, 'latin1');
-}
-
-/** The path of a listing's record: what follows its ninth space. */
-function pathOf(record: string): string {
-  let at = 0;
-  for (let i = 0; i < 9; i++) at = record.indexOf(' ', at) + 1;
-  return record.slice(at);
 }
 
 async function drain(helper: Helper): Promise<void> {

@@ -33,12 +33,12 @@ const CONFLICT = 95;
  */
 const OVERLAY = `
 cd "$1" || exit 1
-(cd "$2/new" && find . -mindepth 1 ! -type d -print0) | while IFS= read -r -d '' f; do
-  if [ -d "$f" ] && [ ! -L "$f" ]; then printf '%s\\n' "$f" >&2; exit ${CONFLICT}; fi
-done || exit $?
-(cd "$2/new" && find . -mindepth 1 -type d -print0) | while IFS= read -r -d '' d; do
-  if [ -e "$d" ] || [ -L "$d" ]; then if [ ! -d "$d" ] || [ -L "$d" ]; then rm -f "$d"; fi; fi
-done
+cd "$2/new" || exit 1
+find . -mindepth 1 ! -type d -exec sh -c '
+  for f do if [ -d "../../$f" ] && [ ! -L "../../$f" ]; then printf "%s\\n" "$f" >&2; exit 1; fi; done' sh {} + || exit ${CONFLICT}
+find . -mindepth 1 -type d -exec sh -c '
+  for d do if [ -L "../../$d" ] || { [ -e "../../$d" ] && [ ! -d "../../$d" ]; }; then rm -f "../../$d"; fi; done' sh {} + || exit 1
+cd "$1" || exit 1
 cp -a -l --remove-destination -T "$2/new" . || exit 1
 ${FINISH}
 `;

@@ -1,0 +1,81 @@
+import { createReadStream } from 'node:fs';
+import type { Attachment } from '../../engine/attachment.ts';
+import { type Helper, type HelperSpec, READ_CAPABILITIES } from '../../engine/helper.ts';
+import { createPipe, type Pipe } from '../../engine/lanes/pipe.ts';
+import { runHelper } from '../../engine/run-helper.ts';
+import { TarScanner } from '../../tar/scanner.ts';
+import type { EngineContext } from '../engine-context.ts';
+import { judgeTar, type TarVerdict } from './judge.ts';
+import type { Listing } from './list.ts';
+import { ListingJoin } from './listing-join.ts';
+import { sendNames } from './names.ts';
+import { holesAreTrusted, tarScript } from './scripts.ts';
+
+/**
+ * The tar of a volume as a stream, straight from the helper, for whoever passes it on (export, migrate).
+ * `onChunk` takes the bytes and may make the helper wait; the verdict comes when all went well.
+ */
+export async function streamVolume(
+  ctx: EngineContext,
+  attachment: Attachment,
+  path: string,
+  listing: Listing,
+  onChunk: (bytes: Buffer) => Promise<void>,
+): Promise<TarVerdict> {
+  const pipe = ctx.lane === 'pipe' ? await createPipe() : undefined;
+  const spec: HelperSpec = {
+    image: ctx.image,
+    purpose: 'export',
+    script: tarScript(holesAreTrusted(listing.fsType)),
+    args: [path, pipe?.helperPath ?? ''],
+    stdin: true,
+    capabilities: READ_CAPABILITIES,
+    mounts: [...attachment.mounts, ...(pipe ? [pipe.mount] : [])],
+    ...(attachment.volumesFrom === undefined ? {} : { volumesFrom: attachment.volumesFrom }),
+  };
+  const join = new ListingJoin(listing.spool);
+  const scanner = new TarScanner({
+    member: (member) => void join.join(member),
+    content: () => {},
+    memberEnd: () => {},
+    end: () => {},
+  });
+  try {
+    const run = await runHelper(
+      ctx.engine,
+      spec,
+      async (helper) => {
+        const names = sendNames(helper, listing.spool);
+        for await (const bytes of output(helper, pipe)) {
+          scanner.push(bytes);
+          await onChunk(bytes);
+        }
+        await names;
+      },
+      ctx.signal,
+    );
+    // A helper that failed says more than an archive that is cut off.
+    if (run.exitCode <= 2 && run.exitCode !== 0 && !scanner.ended) judgeTar(3, run.stderr, join);
+    if (run.exitCode <= 2) scanner.finish();
+    join.finish();
+    return judgeTar(run.exitCode, run.stderr, join);
+  } finally {
+    await pipe?.release();
+    await pipe?.remove();
+  }
+}
+
+async function* output(helper: Helper, pipe: Pipe | undefined): AsyncGenerator<Buffer> {
+  if (!pipe) {
+    yield* helper.stdout;
+    return;
+  }
+  const drained = (async () => {
+    for await (const _ of helper.stdout);
+  })();
+  drained.catch(() => {});
+  // A helper that ends without opening the FIFO must not leave us waiting for it.
+  const released = helper.exit.catch(() => {}).then(() => pipe.release());
+  yield* createReadStream(pipe.path, { highWaterMark: 64 * 1024 }) as AsyncIterable<Buffer>;
+  await Promise.all([drained, released]);
+}

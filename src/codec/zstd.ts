@@ -92,7 +92,15 @@ export async function wasmCodec(): Promise<FrameCodec> {
   };
 }
 
-/** The best codec here: node:zlib, else zstd-codec. `force` is for tests. */
-export async function loadCodec(force?: 'node' | 'wasm'): Promise<FrameCodec> {
-  return (force ?? (hasNativeZstd() ? 'node' : 'wasm')) === 'node' ? nativeCodec() : wasmCodec();
+const loaded = new Map<FrameCodec['name'], Promise<FrameCodec>>();
+
+/** The best codec here: node:zlib, else zstd-codec; one a thread, as a codec keeps its contexts. `force` is for tests. */
+export function loadCodec(force?: 'node' | 'wasm'): Promise<FrameCodec> {
+  const name = force ?? (hasNativeZstd() ? 'node' : 'wasm');
+  let codec = loaded.get(name);
+  if (!codec) {
+    codec = name === 'node' ? Promise.resolve(nativeCodec()) : wasmCodec();
+    loaded.set(name, codec);
+  }
+  return codec;
 }

@@ -7,7 +7,7 @@ import { containersUsing, findVolume } from '../../engine/source.ts';
 import { ensureVolume, removeVolume } from '../../engine/volumes.ts';
 import type { FetchOptions } from '../../repository/fetch.ts';
 import type { SnapshotName } from '../../repository/keys.ts';
-import type { Manifest } from '../../repository/manifest.ts';
+import type { Manifest, ManifestVolume } from '../../repository/manifest.ts';
 import type { Repository } from '../../repository/repository.ts';
 import { Session } from '../../repository/session.ts';
 import { QUIESCE_JOURNAL } from '../backup/backup.ts';
@@ -15,8 +15,9 @@ import type { EngineContext } from '../engine-context.ts';
 import type { JobEnvironment } from '../environment.ts';
 import { counted } from '../progress.ts';
 import { digestVolume } from '../read/digest.ts';
+import { extractInto } from '../write/extract.ts';
 import { inspectTargets, type TargetState } from '../write/inspect.ts';
-import { assertSpace, assertWritable, type OnConflict, writeVolume } from '../write/write-volume.ts';
+import { assertSpace, assertWritable, type OnConflict, writeVolumes } from '../write/write-volumes.ts';
 import { isWhole, type Selection, volumeTar } from './content.ts';
 import { planTargets, type RestoreTarget, type TargetOptions } from './targets.ts';
 
@@ -194,27 +195,20 @@ async function restoreVolume(
     env.emit({ event: 'progress', volume: spec.name, action: 'restore', done, ...total });
   });
   let digest: string | undefined;
-  const check = async (path: string) => {
-    const found = await digestVolume(ctx, attachment, path, { now: () => env.clock.now() });
-    if (found.digest !== source.digest) {
-      throw new VolbakError(
-        'INTEGRITY',
-        `volume ${spec.name} does not hold what snapshot volume ${source.name} did`,
-        {
-          hint: 'Is something else writing into it? Try --stop.',
-        },
-      );
-    }
-    digest = found.digest;
+  const check = async (bases: ReadonlyMap<string, string>) => {
+    digest = await proveVolume({ ctx, env }, attachment, bases.get(spec.name) as string, source, spec.name);
   };
-  const warnings = await writeVolume(tar, {
-    ctx,
-    attachment,
-    volume: spec.name,
-    state,
-    onConflict: options.onConflict,
-    ...(options.verify ? { check } : {}),
-  });
+  const own = { ...attachment, paths: new Map([[spec.name, attachment.paths.get(spec.name) as string]]) };
+  const warnings = await writeVolumes(
+    {
+      ctx,
+      attachment: own,
+      states: new Map([[spec.name, state]]),
+      onConflict: options.onConflict,
+      ...(options.verify ? { check } : {}),
+    },
+    (bases) => extractInto(ctx, own, bases.get(spec.name) as string, tar),
+  );
   for (const message of warnings) env.emit({ event: 'warning', volume: spec.name, message });
   env.emit({ event: 'volume-done', volume: spec.name, action: 'restore', bytes });
   return {
@@ -225,4 +219,19 @@ async function restoreVolume(
     warnings,
     ...(digest === undefined ? {} : { digest }),
   };
+}
+
+/** Reads a written volume again through the front half of a backup. Raises INTEGRITY where it differs. */
+async function proveVolume(
+  { ctx, env }: Pick<RestoreDeps, 'ctx' | 'env'>,
+  attachment: Attachment,
+  path: string,
+  source: ManifestVolume,
+  name: string,
+): Promise<string> {
+  const { digest } = await digestVolume(ctx, attachment, path, { now: () => env.clock.now() });
+  if (digest === source.digest) return digest;
+  throw new VolbakError('INTEGRITY', `volume ${name} does not hold what snapshot volume ${source.name} did`, {
+    hint: 'Is something else writing into it? Try --stop.',
+  });
 }

@@ -1,0 +1,115 @@
+import { styleText } from 'node:util';
+import { printableText } from '../../core/bytes.ts';
+import type { Event } from '../../core/events.ts';
+import { formatBytes, formatDuration, plural } from '../../core/units.ts';
+import type { Output, OutputOptions } from './output.ts';
+import { createProgress, type Progress } from './progress.ts';
+
+const VERBS: Record<string, [during: string, after: string]> = {
+  read: ['reading', 'read'],
+  restore: ['restoring', 'restored'],
+  export: ['exporting', 'exported'],
+  import: ['importing', 'imported'],
+  verify: ['checking', 'checked'],
+};
+
+export interface TextStreams {
+  stdout(text: string): void;
+  stderr(text: string): void;
+}
+
+/** Text for people: what happens on standard error, results on standard output. */
+export async function textOutput(streams: TextStreams, options: OutputOptions): Promise<Output> {
+  const progress: Progress | undefined = options.progress ? await createProgress() : undefined;
+  const paint = (style: 'red' | 'yellow' | 'bold' | 'dim', text: string) =>
+    options.color ? styleText(style, text, { validateStream: false }) : text;
+  const say = (text: string) => {
+    progress?.pause();
+    streams.stderr(`${text}\n`);
+  };
+  const emit = createTeller(say, paint, progress, options);
+  return {
+    json: false,
+    emit,
+    line(text) {
+      progress?.pause();
+      streams.stdout(`${text}\n`);
+    },
+    document() {},
+    summary() {},
+    failure(error) {
+      progress?.stop();
+      streams.stderr(`${paint('red', 'error:')} ${printableText(error.message)}\n`);
+      if (error.hint !== undefined)
+        streams.stderr(`${paint('bold', 'hint:')} ${printableText(error.hint)}\n`);
+      if (options.verbose && error.stack) streams.stderr(`${error.stack}\n`);
+      if (options.verbose && error.cause instanceof Error)
+        streams.stderr(`caused by: ${error.cause.stack}\n`);
+    },
+    close: () => progress?.stop(),
+  };
+}
+
+/** Without a terminal a line now and then shows that long work goes on. */
+const PLAIN_INTERVAL_MS = 10_000;
+
+function createTeller(
+  say: (text: string) => void,
+  paint: (style: 'yellow' | 'dim', text: string) => string,
+  progress: Progress | undefined,
+  options: OutputOptions,
+): (event: Event) => void {
+  let started = 0;
+  let lastPlain = 0;
+  const tell = options.quiet ? () => {} : say;
+  return (event) => {
+    switch (event.event) {
+      case 'repository-created':
+        return tell(`made a new repository in ${event.repository}`);
+      case 'helper-image':
+        return tell(paint('dim', `helper image: ${event.image} (${event.origin})`));
+      case 'source':
+        return tell(`${event.source}: ${plural(event.volumes.length, 'volume')}`);
+      case 'left-out':
+        return tell(
+          paint('dim', `  left out: ${event.type} at ${printableText(event.destination)} (${event.hint})`),
+        );
+      case 'volume-start':
+        started = performance.now();
+        lastPlain = started;
+        progress?.start(event.volume, event.action, event.bytes);
+        if (!progress) tell(`  ${event.volume}: ${describeStart(event)}`);
+        return;
+      case 'progress':
+        if (progress) progress.update(event.volume, event.done, event.total);
+        else if (performance.now() - lastPlain >= PLAIN_INTERVAL_MS) {
+          lastPlain = performance.now();
+          const total = event.total === undefined ? '' : ` of ${formatBytes(event.total)}`;
+          tell(`  ${event.volume}: ${formatBytes(event.done)}${total}`);
+        }
+        return;
+      case 'volume-done': {
+        const ms = performance.now() - started;
+        progress?.done(event.volume);
+        const rate = ms > 0 ? `, ${formatBytes((event.bytes / ms) * 1000)}/s` : '';
+        return tell(
+          `  ${event.volume}: ${VERBS[event.action]?.[1] ?? 'done'} ${formatBytes(event.bytes)} in ${formatDuration(ms)}${rate}`,
+        );
+      }
+      case 'warning': {
+        const place = [event.volume, event.path].filter((part) => part !== undefined).join(': ');
+        return say(
+          `${paint('yellow', 'warning:')} ${printableText(place === '' ? event.message : `${place}: ${event.message}`)}`,
+        );
+      }
+      case 'info':
+        return tell(printableText(event.message));
+    }
+  };
+}
+
+function describeStart(event: Extract<Event, { event: 'volume-start' }>): string {
+  const entries = event.entries === undefined ? '' : ` ${plural(event.entries, 'file')}`;
+  const bytes = event.bytes === undefined ? '' : `, ${formatBytes(event.bytes)}`;
+  return `${VERBS[event.action]?.[0] ?? event.action}${entries}${bytes}`;
+}

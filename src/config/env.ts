@@ -1,0 +1,37 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+/** All that volbak takes from the environment; the one place that reads it. */
+export interface Environment {
+  repository: string | undefined;
+  config: string | undefined;
+  helperImage: string | undefined;
+  homeDirectory: string;
+  /** Where repositories live by default, journals are kept and indexes are cached (XDG base directories). */
+  dataDirectory: string;
+  stateDirectory: string;
+  cacheDirectory: string;
+  noColor: boolean;
+  /** For what follows Docker's and SSH's own rules: DOCKER_HOST, DOCKER_CONTEXT, SSH_AUTH_SOCK, … */
+  raw: NodeJS.ProcessEnv;
+}
+
+function xdg(value: string | undefined, fallback: string): string {
+  // The XDG specification: a path that is not absolute is invalid and ignored.
+  return join(value?.startsWith('/') ? value : fallback, 'volbak');
+}
+
+export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environment {
+  const home = env.HOME || homedir();
+  return {
+    repository: env.VOLBAK_REPO || undefined,
+    config: env.VOLBAK_CONFIG || undefined,
+    helperImage: env.VOLBAK_HELPER_IMAGE || undefined,
+    homeDirectory: home,
+    dataDirectory: xdg(env.XDG_DATA_HOME, join(home, '.local/share')),
+    stateDirectory: xdg(env.XDG_STATE_HOME, join(home, '.local/state')),
+    cacheDirectory: xdg(env.XDG_CACHE_HOME, join(home, '.cache')),
+    noColor: (env.NO_COLOR ?? '') !== '' || env.TERM === 'dumb',
+    raw: env,
+  };
+}

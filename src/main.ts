@@ -1,0 +1,44 @@
+import { runCommandLine } from './cli/program.ts';
+import { messageOf, VolbakError } from './core/errors.ts';
+
+const abort = new AbortController();
+
+/** The first signal lets the command clean up; a second one ends at once. */
+function onSignal(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP'): void {
+  const code = signal === 'SIGINT' ? 'INTERRUPTED' : 'TERMINATED';
+  if (abort.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143);
+  abort.abort(
+    new VolbakError(code, signal === 'SIGINT' ? 'interrupted' : 'terminated', {
+      hint: 'Helpers were removed and what was stopped was started again.',
+    }),
+  );
+}
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => onSignal(signal));
+
+// `volbak ls … | head` closes our output early: that is no failure of ours.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
+/** Resolves when everything written so far has left the process: pipes are asynchronous. */
+function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => stream.write('', () => resolve()));
+}
+
+try {
+  const exitCode = await runCommandLine(
+    process.argv.slice(2),
+    {
+      stdout: (text) => void process.stdout.write(text),
+      stderr: (text) => void process.stderr.write(text),
+      isTerminal: process.stderr.isTTY === true,
+    },
+    abort.signal,
+  );
+  await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
+  process.exit(exitCode);
+} catch (error) {
+  process.stderr.write(`error: ${messageOf(error)}\n${error instanceof Error ? error.stack : ''}\n`);
+  process.exit(1);
+}

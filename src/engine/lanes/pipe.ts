@@ -48,7 +48,8 @@ export async function createPipe(): Promise<Pipe> {
 }
 
 /** What a helper script does so that `probePipe` can tell whether the FIFO is one and the same on both sides. */
-export const PROBE_SCRIPT = 'printf %s "$VOLBAK_PROBE" 1<>"$VOLBAK_LANE" 2>/dev/null;';
+export const PROBE_SCRIPT =
+  '[ -z "$VOLBAK_LANE" ] || printf %s "$VOLBAK_PROBE" 1<>"$VOLBAK_LANE" 2>/dev/null';
 
 /** Opens the probe's reading end; `arrived` tells afterwards whether the helper's token came through. */
 export async function openProbe(

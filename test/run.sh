@@ -12,6 +12,11 @@ finish() {
   for left in "$work"/volbak-e2e-*/; do
     [[ -n $work && -d $left ]] && test/support/engines.sh stop "$left" || true
   done
+  for left in "$work"/volbak-stores-*/; do
+    [[ -n $work && -d $left ]] || continue
+    test/support/ceph.sh stop "$left/ceph" || true
+    test/support/sshd.sh stop "$left/sshd" || true
+  done
   [[ -z $work ]] || rm -rf "$work" || true
   echo "$summary"
   exit "$status"
@@ -21,7 +26,9 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 test/support/packages.sh dockerd=docker.io docker=docker.io iptables=iptables jq=jq zstd=zstd setfattr=attr setfacl=acl \
-  busybox=busybox-static bzip2=bzip2 xz=xz-utils age=age perl=perl
+  busybox=busybox-static bzip2=bzip2 xz=xz-utils age=age perl=perl \
+  sshd=openssh-server ssh-keygen=openssh-client openssl=openssl ceph-mon=ceph-mon ceph-osd=ceph-osd radosgw=radosgw \
+  ceph=ceph-common uuidgen=uuid-runtime curl=curl
 
 # `npm run` puts node_modules/.bin first on PATH; `npm ci` removes the node in there and needs the other one.
 if [[ ! node_modules/.package-lock.json -nt package-lock.json ]]; then

@@ -51,7 +51,7 @@ function isNested(volumes: readonly SourceVolume[], otherMounts: readonly string
  * helper needs, lies inside another, is a bind mount, or shows only a part of its volume.
  */
 export function planAttachment(source: ResolvedSource, volumes: readonly SourceVolume[]): Attachment {
-  const others = source.leftOut.map((mount) => mount.destination);
+  const others = [...source.leftOut.map((mount) => mount.destination), ...(source.unchosen ?? [])];
   const everywhere = [...source.volumes.flatMap((volume) => volume.destinations), ...others];
   const byItself =
     source.container === undefined ||

@@ -12,7 +12,7 @@ import {
   keyTypeOf,
   parseKnownHosts,
 } from '../core/known-hosts.ts';
-import { type Logins, loginMethods } from './connect-ssh-login.ts';
+import { type Logins, loginMethods } from '../core/ssh-login.ts';
 import { DIAL_COMMAND, DialStdio, sshError } from './connect-ssh-socket.ts';
 import type { SshEndpoint } from './endpoint.ts';
 

@@ -41,6 +41,7 @@ export async function quiesce(
     }
   }
   const list = [...containers.values()];
+  if (mode === 'stop') for (const container of list) await assertOutlivesStop(engine, container);
   const note = await journal.write({ engineId: engine.info.id, mode, containers: list });
   let resumed: Promise<void> | undefined;
   const resume = () => {
@@ -60,6 +61,17 @@ export async function quiesce(
     );
   }
   return { containers: list, resume };
+}
+
+/** A container of `docker run --rm` is removed when it stops, and its anonymous volumes with it. Raises USAGE. */
+async function assertOutlivesStop(engine: EngineConnection, { id, name }: QuiescedContainer): Promise<void> {
+  const info = await engine.docker.getContainer(id).inspect();
+  if (!info.HostConfig.AutoRemove) return;
+  throw new VolbakError(
+    'USAGE',
+    `container ${name} was started with --rm: stopping it would remove it and its anonymous volumes`,
+    { hint: 'Use --pause with a backup, or stop it yourself.' },
+  );
 }
 
 async function halt(engine: EngineConnection, mode: QuiesceMode, id: string): Promise<void> {

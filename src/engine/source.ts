@@ -42,6 +42,8 @@ export interface ResolvedSource {
   name: string;
   container?: SourceContainer;
   volumes: SourceVolume[];
+  /** Where the container mounts volumes that were not chosen: they come along with `--volumes-from` all the same. */
+  unchosen?: string[];
   leftOut: LeftOutMount[];
 }
 
@@ -131,7 +133,9 @@ export async function resolveContainer(
   };
   const volumes = new Map<string, SourceVolume>();
   const leftOut: LeftOutMount[] = [];
-  for (const mount of info.Mounts) {
+  // The engine lists mounts in no order that lasts.
+  const mounts = info.Mounts.toSorted((a, b) => (a.Destination < b.Destination ? -1 : 1));
+  for (const mount of mounts) {
     if (mount.Type === 'volume' && mount.Name) {
       const volume = volumes.get(mount.Name) ?? (await describeVolume(engine, mount.Name));
       volume.destinations.push(mount.Destination);

@@ -3,11 +3,38 @@ import { fileURLToPath } from 'node:url';
 import { VolbakError } from '../core/errors.ts';
 import type { Store } from './store.ts';
 
+/** What stores take from the environment; read elsewhere (config/env.ts). */
+export interface StoreEnvironment {
+  homeDirectory: string;
+  user: string;
+  agentSocket: string | undefined;
+  sftpPassword: string | undefined;
+}
+
 /** Opens a store of one scheme; drivers are loaded when first used. */
-type Opener = (url: URL) => Promise<Store>;
+type Opener = (url: URL, env: StoreEnvironment) => Promise<Store>;
 
 const SCHEMES: Record<string, Opener> = {
   'file:': async (url) => openLocal(fileURLToPath(url)),
+  's3:': async (url) => {
+    const { parseS3Url } = await import('./s3-options.ts');
+    const options = parseS3Url(url);
+    const { S3Store } = await import('./s3.ts');
+    return new S3Store(options);
+  },
+  'sftp:': async (url, env) => {
+    const { parseSftpUrl } = await import('./sftp-options.ts');
+    const options = parseSftpUrl(url, env);
+    const { SftpStore } = await import('./sftp.ts');
+    return new SftpStore(options);
+  },
+};
+
+const NO_ENVIRONMENT: StoreEnvironment = {
+  homeDirectory: '/',
+  user: 'root',
+  agentSocket: undefined,
+  sftpPassword: undefined,
 };
 
 async function openLocal(directory: string): Promise<Store> {
@@ -19,7 +46,7 @@ async function openLocal(directory: string): Promise<Store> {
  * The store that a repository URL or path names: the one place where schemes are known.
  * Raises USAGE for what it cannot understand.
  */
-export async function openStore(location: string): Promise<Store> {
+export async function openStore(location: string, env: StoreEnvironment = NO_ENVIRONMENT): Promise<Store> {
   if (location === '')
     throw new VolbakError('USAGE', 'the repository URL is empty', { hint: 'Give --repo a path or URL.' });
   if (isAbsolute(location) || !/^[a-z][a-z0-9+.-]*:/i.test(location)) return openLocal(resolve(location));
@@ -37,5 +64,5 @@ export async function openStore(location: string): Promise<Store> {
         .join(', ')}.`,
     });
   }
-  return open(url);
+  return open(url, env);
 }

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Two private Docker Engines, "a" and "b", beside whatever else runs on this machine.
-#   engines.sh start <dir>   prints their two URLs, one a line
-#   engines.sh stop <dir>    ends every process of theirs and unmounts what is below <dir>; <dir> can be removed then
+#   engines.sh start <dir> [a]   prints their two URLs, one a line; with "a" starts only that one
+#   engines.sh stop <dir>        ends every process of theirs and unmounts what is below <dir>; <dir> can be removed then
 # Each has its own mount and host name spaces, so its own name, identity (/etc/docker/key.json) and /run/docker.sock.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS DOCKER_TLS_VERIFY DOCKER_CERT_PATH
-usage() { echo "usage: engines.sh start|stop <dir>" >&2; exit 2; }
-(($# == 2)) || usage
-verb=$1 dir=$(realpath -m "$2")
+usage() { echo "usage: engines.sh start|stop <dir> [a]" >&2; exit 2; }
+(($# == 2)) || [[ $# == 3 && $1 == start && $3 == a ]] || usage
+verb=$1 dir=$(realpath -m "$2") only=${3:-}
 
 answers() { timeout 10 docker -H "unix://$1/docker.sock" version >/dev/null 2>&1; }
 
@@ -143,9 +143,9 @@ start)
   ((${#dir} <= 60)) || { echo "engines.sh: the path of the directory is too long: $dir" >&2; exit 1; }
   "$here/packages.sh" dockerd=docker.io docker=docker.io iptables=iptables
   mkdir -p "$dir" /etc/docker
-  both start_one
+  if [[ -n $only ]]; then start_one "$only"; else both start_one; fi
   echo "unix://$dir/a/docker.sock"
-  echo "unix://$dir/b/docker.sock"
+  [[ -n $only ]] || echo "unix://$dir/b/docker.sock"
   ;;
 stop)
   both stop_one || exit 1

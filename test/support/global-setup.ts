@@ -1,31 +1,11 @@
-import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TestProject } from 'vitest/node';
 import type { Engines } from './engine.ts';
+import { runScript } from './run-script.ts';
 
 const support = import.meta.dirname;
-
-/** Runs one of the scripts here; its errors are what the user has to read, so they are the message. */
-function run(name: string, args: string[], env: NodeJS.ProcessEnv = process.env): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(path.join(support, name), args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
-    let stdout = '';
-    let stderr = '';
-    child.stdout.on('data', (chunk) => {
-      stdout += chunk;
-    });
-    child.stderr.on('data', (chunk) => {
-      stderr += chunk;
-    });
-    child.on('error', reject);
-    child.on('close', (code) => {
-      if (code === 0) resolve(stdout);
-      else reject(new Error(`${name} ${args.join(' ')}: exit ${code}\n${stderr.trim()}`));
-    });
-  });
-}
 
 /** Two private engines with images for all end-to-end tests. Answers with what ends them. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
@@ -33,7 +13,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const dir = await mkdtemp(path.join(process.env.VOLBAK_TEST_DIR || tmpdir(), 'volbak-e2e-'));
   const teardown = async () => {
     try {
-      await run('engines.sh', ['stop', dir]);
+      await runScript('engines.sh', ['stop', dir]);
       await rm(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
     } catch (error) {
       process.exitCode = 1; // vitest prints what a teardown throws, and exits with 0
@@ -41,13 +21,13 @@ export default async function setup(project: TestProject): Promise<() => Promise
     }
   };
   try {
-    const [a, b] = (await run('engines.sh', ['start', dir])).trim().split('\n');
+    const [a, b] = (await runScript('engines.sh', ['start', dir])).trim().split('\n');
     if (!a || !b) throw new Error('engines.sh did not print two URLs');
     const engines: Engines = { a, b };
     const cache = process.env.VOLBAK_TEST_IMAGE_CACHE || path.resolve(support, '../../.cache/images');
     await mkdir(cache, { recursive: true });
     const env = { ...process.env, VOLBAK_TEST_IMAGE_CACHE: cache };
-    for (const host of [a, b]) await run('images.sh', [host, 'busybox', 'toolbox'], env);
+    for (const host of [a, b]) await runScript('images.sh', [host, 'busybox', 'toolbox'], env);
     project.provide('engines', engines);
   } catch (error) {
     await teardown().catch((second) => console.error(String(second)));

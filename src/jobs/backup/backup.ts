@@ -243,8 +243,10 @@ export function selectVolumes(source: ResolvedSource, only: readonly string[]): 
       hint: `It has ${source.volumes.map((v) => `${v.name} (${v.destinations.join(', ')})`).join('; ') || 'none'}.`,
     });
   }
+  const chosen = (volume: SourceVolume) => only.some((text) => matches(volume, text));
   return {
     ...source,
-    volumes: source.volumes.filter((volume) => only.some((text) => matches(volume, text))),
+    volumes: source.volumes.filter(chosen),
+    unchosen: source.volumes.filter((volume) => !chosen(volume)).flatMap((volume) => volume.destinations),
   };
 }

@@ -119,12 +119,7 @@ async function restoreInto(
       false,
     );
     const states = await inspectTargets(ctx, attachment);
-    const restored: RestoredVolume[] = [];
-    for (const target of targets) {
-      const state = states.get(target.spec.name) as TargetState;
-      restored.push(await restoreVolume(deps, target, state, attachment, options, fetch));
-    }
-    return restored;
+    return await fillAll(deps, targets, states, attachment, options, fetch);
   } catch (error) {
     for (const name of made) await removeVolume(ctx.engine, name).catch(() => {});
     if (made.length > 0) env.emit({ event: 'info', message: `removed again: ${made.join(', ')}` });
@@ -171,16 +166,56 @@ async function stopUsers(
   return async () => {};
 }
 
-async function restoreVolume(
-  { ctx, env }: RestoreDeps,
-  { source, spec }: RestoreTarget,
-  state: TargetState,
+/** Extracts all volumes before the first old content is replaced: damage found in the last one changes nothing. */
+async function fillAll(
+  deps: RestoreDeps,
+  targets: RestoreTarget[],
+  states: ReadonlyMap<string, TargetState>,
   attachment: Attachment,
   options: RestoreOptions,
   fetch: FetchOptions,
+): Promise<RestoredVolume[]> {
+  for (const { source, spec } of targets) {
+    const state = states.get(spec.name) as TargetState;
+    assertWritable(spec.name, state, options.onConflict);
+    if (isWhole(options.selection)) assertSpace(spec.name, state, source.tarBytes);
+  }
+  const digests = new Map<string, string>();
+  const check = async (bases: ReadonlyMap<string, string>) => {
+    for (const { source, spec } of targets) {
+      const path = bases.get(spec.name) as string;
+      digests.set(spec.name, await proveVolume(deps, attachment, path, source, spec.name));
+    }
+  };
+  const write = {
+    ctx: deps.ctx,
+    attachment,
+    states,
+    onConflict: options.onConflict,
+    ...(options.verify ? { check } : {}),
+  };
+  const restored = await writeVolumes(write, async (bases) => {
+    const done: RestoredVolume[] = [];
+    for (const target of targets) {
+      const path = bases.get(target.spec.name) as string;
+      done.push(await fillVolume(deps, target, attachment, path, options, fetch));
+    }
+    return done;
+  });
+  return restored.map((volume) => {
+    const digest = digests.get(volume.name);
+    return digest === undefined ? volume : { ...volume, digest };
+  });
+}
+
+async function fillVolume(
+  { ctx, env }: RestoreDeps,
+  { source, spec }: RestoreTarget,
+  attachment: Attachment,
+  path: string,
+  options: RestoreOptions,
+  fetch: FetchOptions,
 ): Promise<RestoredVolume> {
-  assertWritable(spec.name, state, options.onConflict);
-  if (isWhole(options.selection)) assertSpace(spec.name, state, source.tarBytes);
   env.emit({
     event: 'volume-start',
     volume: spec.name,
@@ -194,31 +229,10 @@ async function restoreVolume(
     const total = isWhole(options.selection) ? { total: source.tarBytes } : {};
     env.emit({ event: 'progress', volume: spec.name, action: 'restore', done, ...total });
   });
-  let digest: string | undefined;
-  const check = async (bases: ReadonlyMap<string, string>) => {
-    digest = await proveVolume({ ctx, env }, attachment, bases.get(spec.name) as string, source, spec.name);
-  };
-  const own = { ...attachment, paths: new Map([[spec.name, attachment.paths.get(spec.name) as string]]) };
-  const warnings = await writeVolumes(
-    {
-      ctx,
-      attachment: own,
-      states: new Map([[spec.name, state]]),
-      onConflict: options.onConflict,
-      ...(options.verify ? { check } : {}),
-    },
-    (bases) => extractInto(ctx, own, bases.get(spec.name) as string, tar),
-  );
+  const warnings = await extractInto(ctx, attachment, path, tar);
   for (const message of warnings) env.emit({ event: 'warning', volume: spec.name, message });
   env.emit({ event: 'volume-done', volume: spec.name, action: 'restore', bytes });
-  return {
-    name: spec.name,
-    from: source.name,
-    entries: source.entries,
-    bytes,
-    warnings,
-    ...(digest === undefined ? {} : { digest }),
-  };
+  return { name: spec.name, from: source.name, entries: source.entries, bytes, warnings };
 }
 
 /** Reads a written volume again through the front half of a backup. Raises INTEGRITY where it differs. */

@@ -12,15 +12,16 @@ export type StageMode = 'overlay' | 'replace';
 
 const PREPARE = 'cd "$1" && mkdir -m 700 "$2" && mkdir "$2/new"';
 
-/** Takes the root's own times along; they change with every rename in it. */
+/** Removes the directory; the root's own times come last, as they change with every rename in it. */
 const FINISH = `
-cp -a --attributes-only -T "$2/new" /tmp/root && rm -rf "$2" && cp -a --attributes-only -T /tmp/root . || exit 1
+touch -r "$2/new" /tmp/times && rm -rf "$2" && touch -r /tmp/times . || exit 1
 `;
 
 const REPLACE = `
 cd "$1" && mkdir "$2/old" || exit 1
 find . -mindepth 1 -maxdepth 1 ! -name "$2" ! -name lost+found -exec mv -n -t "$2/old" -- {} + || exit 1
-find "$2/new" -mindepth 1 -maxdepth 1 -exec mv -n -t . -- {} + || exit 1
+touch -r "$2/new" /tmp/new && find "$2/new" -mindepth 1 -maxdepth 1 -exec mv -n -t . -- {} + || exit 1
+touch -r /tmp/new "$2/new" && cp -a --attributes-only -T "$2/new" . || exit 1
 ${FINISH}
 `;
 

@@ -1,9 +1,17 @@
 import { readFile } from 'node:fs/promises';
 import type { AnyAuthMethod } from 'ssh2';
-import { messageOf, VolbakError } from '../core/errors.ts';
-import type { SshEndpoint } from './endpoint.ts';
+import { messageOf, VolbakError } from './errors.ts';
 
 type Ssh2 = typeof import('ssh2');
+
+/** Who logs in and with what. */
+export interface SshIdentity {
+  user: string;
+  /** A key file that was named on purpose; the default ones are not tried then. */
+  keyFile?: string | undefined;
+  agentSocket?: string | undefined;
+  defaultKeyFiles: readonly string[];
+}
 
 /** How to log in, in the order to try. */
 export interface Logins {
@@ -14,19 +22,19 @@ export interface Logins {
 }
 
 /** The ways to log in: the key named on purpose, the agent, the default keys. */
-export async function loginMethods(ssh2: Ssh2, endpoint: SshEndpoint): Promise<Logins> {
-  const username = endpoint.user;
+export async function loginMethods(ssh2: Ssh2, identity: SshIdentity): Promise<Logins> {
+  const username = identity.user;
   const logins: Logins = { methods: [{ type: 'none', username }], tried: [], skipped: [] };
   const add = (key: Buffer | string, file: string) => {
     logins.methods.push({ type: 'publickey', username, key });
     logins.tried.push(file);
   };
-  if (endpoint.keyFile) add(await namedKey(ssh2, endpoint.keyFile), endpoint.keyFile);
-  if (endpoint.agentSocket) {
-    logins.methods.push({ type: 'agent', username, agent: endpoint.agentSocket });
+  if (identity.keyFile) add(await namedKey(ssh2, identity.keyFile), identity.keyFile);
+  if (identity.agentSocket) {
+    logins.methods.push({ type: 'agent', username, agent: identity.agentSocket });
     logins.tried.push('ssh-agent');
   }
-  for (const file of endpoint.keyFile ? [] : endpoint.defaultKeyFiles) {
+  for (const file of identity.keyFile ? [] : identity.defaultKeyFiles) {
     const key = await readFile(file).catch(() => undefined);
     if (!key) continue;
     const parsed = ssh2.utils.parseKey(key);
@@ -39,7 +47,7 @@ export async function loginMethods(ssh2: Ssh2, endpoint: SshEndpoint): Promise<L
 async function namedKey(ssh2: Ssh2, file: string): Promise<Buffer> {
   const key = await readFile(file).catch((cause) => {
     throw new VolbakError('CONFIG', `The ssh key ${file} cannot be read: ${messageOf(cause)}`, {
-      hint: 'It is named by ?key= in the engine address.',
+      hint: 'It is named by ?key= in the address.',
       cause,
     });
   });

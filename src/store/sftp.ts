@@ -1,0 +1,337 @@
+import { randomBytes } from 'node:crypto';
+import { posix } from 'node:path';
+import type { FileEntryWithStats, SFTPWrapper, Stats } from 'ssh2';
+import { isVolbakError, VolbakError } from '../core/errors.ts';
+import { assertKey } from './keys.ts';
+import { connectSftp, type SftpConnection } from './sftp-connection.ts';
+import { explainSftpError, STATUS, statusOf } from './sftp-errors.ts';
+import type { SftpOptions } from './sftp-options.ts';
+import type { GetOptions, PutOptions, Store, StoredObject } from './store.ts';
+
+const TEMPORARY = '.tmp-';
+/** Bytes of one request and requests on their way: a window of 4 MiB hides the latency of most lines. */
+const BLOCK = 32 * 1024;
+const IN_FLIGHT = 128;
+
+type Callback<T> = (error: Error | null | undefined, value: T) => void;
+
+/** A store on any host with SFTP: temporary name, fsync where offered, rename into place. */
+export class SftpStore implements Store {
+  readonly label: string;
+  readonly #options: SftpOptions;
+  readonly #root: string;
+  #connection: Promise<SftpConnection> | undefined;
+  readonly #made = new Set<string>();
+
+  constructor(options: SftpOptions) {
+    this.#options = options;
+    this.#root = options.directory;
+    this.label = `sftp://${options.user}@${options.host}:${options.port}/${options.directory.replace(/^\//, '')}`;
+  }
+
+  async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<void> {
+    const path = this.#path(key);
+    const temporary = posix.join(posix.dirname(path), TEMPORARY + randomBytes(8).toString('hex'));
+    await this.#do('write', key, options.signal, async (sftp) => {
+      await this.#makeDirectory(sftp, posix.dirname(path));
+      try {
+        await writeFile(sftp, temporary, bytes, options.signal);
+        if (options.ifAbsent) await this.#placeIfAbsent(sftp, temporary, path, key);
+        else await replace(sftp, temporary, path);
+      } catch (error) {
+        this.#made.clear();
+        await call<void>((done) => sftp.unlink(temporary, done as never)).catch(() => {});
+        throw await this.#whyFailed(sftp, error, path, bytes.length);
+      }
+    });
+  }
+
+  async get(key: string, options: GetOptions = {}): Promise<Buffer> {
+    const path = this.#path(key);
+    return this.#do('read', key, options.signal, async (sftp) => {
+      const handle = await this.#open(sftp, path, key);
+      try {
+        const size = (await call<Stats>((done) => sftp.fstat(handle, done))).size;
+        const { offset, length } = options.range ?? { offset: 0, length: size };
+        if (offset + length > size) {
+          throw new VolbakError('INTEGRITY', `${key} in ${this.label} is shorter than it should be`);
+        }
+        return await readBlocks(sftp, handle, offset, length, options.signal);
+      } finally {
+        await call<void>((done) => sftp.close(handle, done as never)).catch(() => {});
+      }
+    });
+  }
+
+  async #open(sftp: SFTPWrapper, path: string, key: string): Promise<Buffer> {
+    try {
+      return await call<Buffer>((done) => sftp.open(path, 'r', done));
+    } catch (error) {
+      const stats = await call<Stats>((done) => sftp.stat(path, done)).catch(() => undefined);
+      if (!stats?.isDirectory()) throw error;
+      throw new VolbakError('STORE_NOT_FOUND', `${key} is not in ${this.label}`);
+    }
+  }
+
+  async stat(key: string, options: { signal?: AbortSignal } = {}): Promise<StoredObject> {
+    const path = this.#path(key);
+    return this.#do('read', key, options.signal, async (sftp) => {
+      const stats = await call<Stats>((done) => sftp.stat(path, done));
+      if (stats.isDirectory()) throw new VolbakError('STORE_NOT_FOUND', `${key} is not in ${this.label}`);
+      return { key, size: stats.size, modified: new Date(stats.mtime * 1000) };
+    });
+  }
+
+  async *list(prefix: string, options: { signal?: AbortSignal } = {}): AsyncIterable<StoredObject> {
+    const slash = prefix.lastIndexOf('/');
+    yield* this.#walk(slash < 0 ? '' : prefix.slice(0, slash), prefix, options.signal);
+  }
+
+  async *#walk(
+    directory: string,
+    prefix: string,
+    signal: AbortSignal | undefined,
+  ): AsyncIterable<StoredObject> {
+    const path = directory === '' ? this.#root : `${this.#root}/${directory}`;
+    const entries = await this.#do('list', directory, signal, (sftp) => readDirectory(sftp, path));
+    for (const { filename, attrs } of entries) {
+      if (filename === '.' || filename === '..') continue;
+      const key = directory === '' ? filename : `${directory}/${filename}`;
+      if (attrs.isDirectory()) {
+        if (key.startsWith(prefix) || prefix.startsWith(`${key}/`)) yield* this.#walk(key, prefix, signal);
+      } else if (key.startsWith(prefix) && !filename.startsWith(TEMPORARY)) {
+        yield { key, size: attrs.size, modified: new Date(attrs.mtime * 1000) };
+      }
+    }
+  }
+
+  async delete(key: string, options: { signal?: AbortSignal } = {}): Promise<void> {
+    const path = this.#path(key);
+    await this.#do('delete', key, options.signal, async (sftp) => {
+      try {
+        await call<void>((done) => sftp.unlink(path, done as never));
+      } catch (error) {
+        if (statusOf(error) !== STATUS.NO_SUCH_FILE) throw error;
+      }
+    });
+  }
+
+  async close(): Promise<void> {
+    const connection = await this.#connection?.catch(() => undefined);
+    this.#connection = undefined;
+    connection?.end();
+  }
+
+  #path(key: string): string {
+    assertKey(key);
+    return `${this.#root}/${key}`;
+  }
+
+  /** The connection is kept; one that broke is made anew by the next call. */
+  #connect(): Promise<SftpConnection> {
+    if (!this.#connection) {
+      const opening = connectSftp(this.#options);
+      this.#connection = opening;
+      const forget = () => {
+        if (this.#connection === opening) this.#connection = undefined;
+      };
+      opening.then(({ closed }) => closed.then(forget), forget);
+    }
+    return this.#connection;
+  }
+
+  async #do<T>(
+    verb: string,
+    key: string,
+    signal: AbortSignal | undefined,
+    work: (sftp: SFTPWrapper) => Promise<T>,
+  ): Promise<T> {
+    signal?.throwIfAborted();
+    const connection = await this.#connect();
+    const broken = connection.closed.then(() => {
+      throw new VolbakError('STORE_UNREACHABLE', `the connection to ${this.#options.host} broke`, {
+        retryable: true,
+      });
+    });
+    broken.catch(() => {});
+    try {
+      return await Promise.race([work(connection.sftp), broken]);
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw explainSftpError(error, verb, key, this.label);
+    }
+  }
+
+  async #makeDirectory(sftp: SFTPWrapper, directory: string): Promise<void> {
+    if (this.#made.has(directory) || directory === '.' || directory === '/') return;
+    try {
+      await call<void>((done) => sftp.mkdir(directory, { mode: 0o700 }, done as never));
+    } catch (error) {
+      if (statusOf(error) === STATUS.NO_SUCH_FILE) {
+        await this.#makeDirectory(sftp, posix.dirname(directory));
+        return this.#makeDirectory(sftp, directory);
+      }
+      // "Failure" is what servers say of a directory that is there already.
+      const there = await call<Stats>((done) => sftp.stat(directory, done)).catch(() => undefined);
+      if (!there?.isDirectory()) throw await this.#whyFailed(sftp, error, posix.dirname(directory), 0);
+    }
+    this.#made.add(directory);
+  }
+
+  /** A hard link fails where the name is taken, and so does the protocol's own rename. */
+  async #placeIfAbsent(sftp: SFTPWrapper, temporary: string, path: string, key: string): Promise<void> {
+    const place = (done: Callback<void>) => sftp.ext_openssh_hardlink(temporary, path, done as never);
+    try {
+      await call<void>(place).catch((error: unknown) => {
+        if (!isUnsupported(error)) throw error;
+        return call<void>((done) => sftp.rename(temporary, path, done as never));
+      });
+    } catch (error) {
+      const taken = await call<Stats>((done) => sftp.stat(path, done)).then(
+        () => true,
+        () => false,
+      );
+      if (taken) throw new VolbakError('STORE_EXISTS', `${key} exists already in ${this.label}`);
+      throw error;
+    }
+    await call<void>((done) => sftp.unlink(temporary, done as never)).catch(() => {});
+  }
+
+  /** "Failure" stands for no space, a read-only place and more: the file system itself tells which. */
+  async #whyFailed(sftp: SFTPWrapper, error: unknown, path: string, size: number): Promise<unknown> {
+    if (isVolbakError(error) || statusOf(error) !== STATUS.FAILURE) return error;
+    for (let at = posix.dirname(path); ; at = posix.dirname(at)) {
+      const stats = await call<FileSystemStats>((done) => sftp.ext_openssh_statvfs(at, done as never)).catch(
+        () => undefined,
+      );
+      if (stats) return explainFull(stats, size, this.label) ?? error;
+      if (at === '/' || at === '.') return error;
+    }
+  }
+}
+
+/** statvfs@openssh.com, as ssh2 gives it. */
+interface FileSystemStats {
+  f_bavail: number | bigint;
+  f_bsize: number | bigint;
+  f_frsize: number | bigint;
+  f_flag: number | bigint;
+}
+
+const READ_ONLY_FLAG = 1;
+
+function explainFull(stats: FileSystemStats, size: number, label: string): VolbakError | undefined {
+  if (Number(stats.f_flag) & READ_ONLY_FLAG) {
+    return new VolbakError('STORE_DENIED', `${label} lies on a read-only file system`);
+  }
+  const available = Number(stats.f_bavail) * Number(stats.f_frsize || stats.f_bsize);
+  if (available > size + 64 * 1024) return undefined;
+  return new VolbakError('STORE_FULL', `no space left in ${label}`, {
+    hint: 'Make room; nothing of the earlier snapshots is lost.',
+  });
+}
+
+function isUnsupported(error: unknown): boolean {
+  return (
+    statusOf(error) === STATUS.UNSUPPORTED || /does not support|extended/i.test((error as Error).message)
+  );
+}
+
+function call<T>(run: (done: Callback<T>) => unknown): Promise<T> {
+  return new Promise((resolve, reject) => {
+    try {
+      run((error, value) => (error ? reject(error) : resolve(value)));
+    } catch (error) {
+      reject(error);
+    }
+  });
+}
+
+async function readDirectory(sftp: SFTPWrapper, path: string): Promise<FileEntryWithStats[]> {
+  try {
+    return await call<FileEntryWithStats[]>((done) => sftp.readdir(path, done));
+  } catch (error) {
+    if (statusOf(error) === STATUS.NO_SUCH_FILE) return [];
+    throw error;
+  }
+}
+
+async function writeFile(
+  sftp: SFTPWrapper,
+  path: string,
+  bytes: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const handle = await call<Buffer>((done) => sftp.open(path, 'wx', { mode: 0o600 }, done));
+  try {
+    const data = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    await inFlight(data.length, signal, (at, length) =>
+      call<void>((done) => sftp.write(handle, data, at, length, at, done as never)),
+    );
+    await call<void>((done) => sftp.ext_openssh_fsync(handle, done as never)).catch((error: unknown) => {
+      if (!isUnsupported(error)) throw error;
+    });
+  } finally {
+    await call<void>((done) => sftp.close(handle, done as never));
+  }
+}
+
+async function readBlocks(
+  sftp: SFTPWrapper,
+  handle: Buffer,
+  offset: number,
+  length: number,
+  signal: AbortSignal | undefined,
+): Promise<Buffer> {
+  const out = Buffer.allocUnsafeSlow(length);
+  const readAt = async (at: number, size: number): Promise<void> => {
+    for (let done = 0; done < size; ) {
+      const read = await new Promise<number>((resolve, reject) => {
+        sftp.read(handle, out, at + done, size - done, offset + at + done, (error, count) =>
+          error ? reject(error) : resolve(count),
+        );
+      });
+      if (read === 0) throw new VolbakError('INTEGRITY', 'a file became shorter while it was read');
+      done += read;
+    }
+  };
+  await inFlight(length, signal, readAt);
+  return out;
+}
+
+/** Runs one request a block, many on their way at the same time; the first failure ends it. */
+async function inFlight(
+  length: number,
+  signal: AbortSignal | undefined,
+  request: (at: number, size: number) => Promise<void>,
+): Promise<void> {
+  let next = 0;
+  const lane = async () => {
+    while (next < length) {
+      signal?.throwIfAborted();
+      const at = next;
+      next += BLOCK;
+      try {
+        await request(at, Math.min(BLOCK, length - at));
+      } catch (error) {
+        next = length;
+        throw error;
+      }
+    }
+  };
+  const lanes = Math.min(IN_FLIGHT, Math.ceil(length / BLOCK));
+  const results = await Promise.allSettled(Array.from({ length: lanes }, lane));
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed) throw failed.reason;
+}
+
+/** posix-rename replaces at once; without it the old file has to go first. */
+async function replace(sftp: SFTPWrapper, temporary: string, path: string): Promise<void> {
+  try {
+    await call<void>((done) => sftp.ext_openssh_rename(temporary, path, done as never));
+  } catch (error) {
+    if (!isUnsupported(error)) throw error;
+    await call<void>((done) => sftp.unlink(path, done as never)).catch(() => {});
+    await call<void>((done) => sftp.rename(temporary, path, done as never));
+  }
+}

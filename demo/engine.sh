@@ -12,11 +12,8 @@ prepare_node() {
     PATH=$path npm ci --no-progress --loglevel=error </dev/null
   fi
   step='building'
-  if [[ ! -f dist/main.js || -n $(find src -newer dist/main.js -print -quit) ]]; then
-    say 'Building ...'
-    typed npm run build
-    PATH=$root/node_modules/.bin:$path npm run --silent build </dev/null
-  fi
+  typed npm run build
+  PATH=$root/node_modules/.bin:$path npm run --silent build </dev/null
 }
 
 engine_answers() { timeout 20 docker version >/dev/null 2>&1; }

@@ -73,7 +73,7 @@ title '2. A helper image'
 step='making the helper image'
 say 'volbak reads and writes volumes in short-lived containers. They need an image with GNU tar. Where no registry'
 say "answers, volbak makes one of this machine's own tools; it takes a second."
-docker image inspect volbak-helper:0.1.0 >/dev/null 2>&1 && had_image=1
+docker image inspect "volbak-helper:$(jq -r .version package.json)" >/dev/null 2>&1 && had_image=1
 if [[ -n $private ]]; then show volbak helper build; else show volbak helper; fi
 image=$(volbak --quiet --json helper | jq -r .image)
 [[ $image == volbak-helper:* ]] || had_image=1
@@ -82,7 +82,7 @@ title '3. A container with a volume of real files'
 step='making the container'
 show docker volume create --label "$label" "$volume"
 show docker run -d --name "$container" --label "$label" --network none -v "$volume:/var/lib/demo" "$image" sleep 3600
-find /usr/share -xdev \( -type f -o -type l \) -size -512k -print0 | LC_ALL=C sort -z | head -zn 4000 >"$work/names"
+find /usr/share -xdev \( -type f -o -type l \) -size -512k -print0 | LC_ALL=C sort -z | sed -zn 1,4000p >"$work/names"
 say "Copying $(tr -cd '\0' <"$work/names" | wc -c) files from /usr/share into it ..."
 tar -C / -c --no-recursion --null --verbatim-files-from -T "$work/names" -f - 2>"$work/tar-messages" |
   docker exec -i "$container" tar -x -C /var/lib/demo -f - || { cat "$work/tar-messages" >&2; exit 1; }

@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { toVolbakError, VolbakError } from '../core/errors.ts';
 import * as backup from './commands/backup.ts';
 import * as completion from './commands/completion.ts';
+import * as copy from './commands/copy.ts';
 import * as diff from './commands/diff.ts';
 import * as doctor from './commands/doctor.ts';
 import * as exporting from './commands/export.ts';
@@ -13,7 +14,7 @@ import * as restore from './commands/restore.ts';
 import * as show from './commands/show.ts';
 import * as snapshots from './commands/snapshots.ts';
 import * as verify from './commands/verify.ts';
-import { positiveInteger } from './options.ts';
+import { byteRate, duration, positiveInteger } from './options.ts';
 import type { Output } from './render/output.ts';
 import { type GlobalOptions, Runtime } from './runtime.ts';
 import { VERSION } from './version.ts';
@@ -35,6 +36,7 @@ const COMMANDS = [
   exporting,
   importing,
   verify,
+  copy,
   helper,
   doctor,
   completion,
@@ -67,6 +69,9 @@ function buildProgram(register: Register, streams: Streams): Command {
     .addOption(new Option('--lane <lane>', 'how data leaves helpers').choices(['auto', 'pipe', 'attach']))
     .option('--helper-image <image>', 'image of the helper containers (VOLBAK_HELPER_IMAGE)')
     .option('--parallel <n>', 'segments under way at once', positiveInteger)
+    .option('--limit-upload <rate>', 'bytes per second to the repository: 500k, 10M', byteRate)
+    .option('--limit-download <rate>', 'bytes per second from the repository', byteRate)
+    .option('--retry-for <duration>', 'how long to try a store that does not answer', duration, 120_000)
     .showHelpAfterError('(volbak --help lists commands and options)')
     .configureOutput({ writeOut: streams.stdout, writeErr: streams.stderr })
     .exitOverride();

@@ -2,6 +2,7 @@ import { type Environment, readEnvironment } from '../config/env.ts';
 import { systemClock } from '../core/clock.ts';
 import { VolbakError } from '../core/errors.ts';
 import { Journal } from '../core/journal.ts';
+import { formatDuration } from '../core/units.ts';
 import type { EngineConnection } from '../engine/connect.ts';
 import type { QuiesceNote } from '../engine/quiesce.ts';
 import type { EngineContext, LaneKind } from '../jobs/engine-context.ts';
@@ -25,7 +26,14 @@ export interface GlobalOptions {
   lane?: LaneKind | 'auto';
   helperImage?: string;
   parallel?: number;
+  limitUpload?: number;
+  limitDownload?: number;
+  retryFor: number;
 }
+
+/** Segments (32 MiB each) and reads (about 12 MiB each) on their way to and from a server at once. */
+const REMOTE_SEGMENTS = 3;
+const REMOTE_READS = 6;
 
 /** What commands work with: opens the engine and the repository when first asked for, closes them at the end. */
 export class Runtime {
@@ -34,6 +42,7 @@ export class Runtime {
   readonly environment: Environment;
   readonly signal: AbortSignal;
   #store: Store | undefined;
+  readonly #stores: Store[] = [];
 
   constructor(options: GlobalOptions, output: Output, signal: AbortSignal) {
     this.options = options;
@@ -43,14 +52,18 @@ export class Runtime {
   }
 
   get env(): JobEnvironment {
-    const { parallel } = this.options;
+    const remote = /^(s3|sftp):/.test(this.location);
+    const parallel = this.options.parallel ?? (remote ? REMOTE_SEGMENTS : undefined);
+    const readAhead = this.options.parallel ?? (remote ? REMOTE_READS : undefined);
     return {
       emit: this.output.emit,
       clock: systemClock,
       signal: this.signal,
       stateDirectory: this.environment.stateDirectory,
+      cacheDirectory: this.environment.cacheDirectory,
       version: VERSION,
       ...(parallel === undefined ? {} : { parallel }),
+      ...(readAhead === undefined ? {} : { readAhead }),
     };
   }
 
@@ -60,9 +73,38 @@ export class Runtime {
   }
 
   async store(): Promise<Store> {
-    const { openStore } = await import('../store/url.ts');
-    this.#store ??= await openStore(this.location);
+    this.#store ??= await this.openStore(this.location);
     return this.#store;
+  }
+
+  /** A store with the wrappers that the options ask for; closed at the end. */
+  async openStore(location: string): Promise<Store> {
+    const [{ openStore }, { RetryStore }, { ThrottleStore }] = await Promise.all([
+      import('../store/url.ts'),
+      import('../store/retry.ts'),
+      import('../store/throttle.ts'),
+    ]);
+    const { homeDirectory, user, sshAgentSocket, sftpPassword } = this.environment;
+    const store = await openStore(location, {
+      homeDirectory,
+      user,
+      agentSocket: sshAgentSocket,
+      sftpPassword,
+    });
+    const { limitUpload: upload, limitDownload: download, retryFor } = this.options;
+    const limits = {
+      ...(upload === undefined ? {} : { upload }),
+      ...(download === undefined ? {} : { download }),
+    };
+    const throttled =
+      upload === undefined && download === undefined ? store : new ThrottleStore(store, limits);
+    const tried = new RetryStore(throttled, {
+      limitMs: retryFor,
+      onRetry: (message, waitMs) =>
+        this.output.emit({ event: 'info', message: `${message}; trying again in ${formatDuration(waitMs)}` }),
+    });
+    this.#stores.push(tried);
+    return tried;
   }
 
   /** Raises REPOSITORY_MISSING. */
@@ -132,7 +174,7 @@ export class Runtime {
 
   async close(): Promise<void> {
     this.output.close();
-    await this.#store?.close();
+    for (const store of this.#stores) await store.close();
   }
 }
 

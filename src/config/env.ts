@@ -1,4 +1,4 @@
-import { homedir } from 'node:os';
+import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 
 /** All that volbak takes from the environment; the one place that reads it. */
@@ -11,6 +11,10 @@ export interface Environment {
   dataDirectory: string;
   stateDirectory: string;
   cacheDirectory: string;
+  /** For SFTP: who logs in where the URL does not say, and with what besides keys. */
+  user: string;
+  sshAgentSocket: string | undefined;
+  sftpPassword: string | undefined;
   noColor: boolean;
   /** For what follows Docker's and SSH's own rules: DOCKER_HOST, DOCKER_CONTEXT, SSH_AUTH_SOCK, … */
   raw: NodeJS.ProcessEnv;
@@ -31,6 +35,9 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     dataDirectory: xdg(env.XDG_DATA_HOME, join(home, '.local/share')),
     stateDirectory: xdg(env.XDG_STATE_HOME, join(home, '.local/state')),
     cacheDirectory: xdg(env.XDG_CACHE_HOME, join(home, '.cache')),
+    user: env.USER || userInfo().username,
+    sshAgentSocket: env.SSH_AUTH_SOCK || undefined,
+    sftpPassword: env.VOLBAK_SFTP_PASSWORD || undefined,
     noColor: (env.NO_COLOR ?? '') !== '' || env.TERM === 'dumb',
     raw: env,
   };

@@ -9,8 +9,12 @@ export interface JobEnvironment {
   signal: AbortSignal;
   /** Directory for journals. */
   stateDirectory: string;
+  /** Directory for what may be lost. */
+  cacheDirectory: string;
   /** Version of volbak. */
   version: string;
-  /** Segments under way to or from the store at once. */
+  /** Segments on their way to the store at once. */
   parallel?: number;
+  /** Reads on their way from the store at once. */
+  readAhead?: number;
 }

@@ -13,7 +13,8 @@ export interface FrameWriterOptions {
   table: FrameTable;
   parallel?: number;
   signal?: AbortSignal;
-  onStored?(bytes: number): void;
+  /** Frames of a segment that the store has durably now. */
+  onDurable?(frames: FrameRef[]): void;
 }
 
 /** Stores frames that are not known yet, in the order in which they were given; the known ones cost nothing. */
@@ -23,6 +24,8 @@ export class FrameWriter {
   readonly #pool: FramePool;
   readonly #segments: SegmentWriter;
   #tail: Promise<unknown> = Promise.resolve();
+  /** Frames in segments that are not durable yet, by the segment's number. */
+  readonly #placed = new Map<number, FrameHandle[]>();
   /** Raw bytes of frames that were not known before. */
   newBytes = 0;
   /** Stored bytes of those frames; the store may not have them all yet. */
@@ -31,7 +34,18 @@ export class FrameWriter {
   constructor(options: FrameWriterOptions) {
     this.table = options.table;
     this.#pool = options.pool;
-    this.#segments = new SegmentWriter({ ...options, names: this.names });
+    const { store, parallel, signal, onDurable } = options;
+    this.#segments = new SegmentWriter({
+      store,
+      names: this.names,
+      ...(parallel === undefined ? {} : { parallel }),
+      ...(signal ? { signal } : {}),
+      onDurable: (segment) => {
+        const handles = this.#placed.get(segment) ?? [];
+        this.#placed.delete(segment);
+        onDurable?.(handles.map((handle) => this.refOf(handle)));
+      },
+    });
   }
 
   get storedBytes(): number {
@@ -102,7 +116,11 @@ export class FrameWriter {
     this.placedBytes += stored.length;
     this.table.add(encoded.hashes, i * 32, entry);
     const number = this.table.find(encoded.hashes, i * 32);
-    if (number >= 0) return number;
-    return { entry, sha256: encoded.hashes.toString('hex', i * 32, i * 32 + 32) };
+    const handle =
+      number >= 0 ? number : { entry, sha256: encoded.hashes.toString('hex', i * 32, i * 32 + 32) };
+    const placed = this.#placed.get(place.segment);
+    if (placed) placed.push(handle);
+    else this.#placed.set(place.segment, [handle]);
+    return handle;
   }
 }

@@ -62,8 +62,8 @@ export interface SegmentWriterOptions {
   /** Segments on their way to the store at the same time. */
   parallel?: number;
   signal?: AbortSignal;
-  /** Bytes of a segment that the store has taken. */
-  onStored?(bytes: number): void;
+  /** The store has a segment durably. */
+  onDurable?(segment: number, bytes: number): void;
 }
 
 /** Gathers frames in segments and puts them into the store, a few at a time. Its buffers are used again and again. */
@@ -111,7 +111,7 @@ export class SegmentWriter {
     const name = createHash('sha256').update(bytes).digest('hex');
     this.#options.names.settle(this.#number, name);
     this.written.push(name);
-    const put = this.#put(name, bytes).finally(() => {
+    const put = this.#put(name, this.#number, bytes).finally(() => {
       this.#inFlight.delete(put);
       this.#free.push(buffer);
     });
@@ -127,12 +127,12 @@ export class SegmentWriter {
     if (this.#failure) throw this.#failure;
   }
 
-  async #put(name: string, bytes: Buffer): Promise<void> {
-    const { store, signal, onStored } = this.#options;
+  async #put(name: string, number: number, bytes: Buffer): Promise<void> {
+    const { store, signal, onDurable } = this.#options;
     try {
       await store.put(segmentKey(name), bytes, signal ? { signal } : {});
       this.storedBytes += bytes.length;
-      onStored?.(bytes.length);
+      onDurable?.(number, bytes.length);
     } catch (error) {
       this.#failure ??= error;
     }

@@ -11,6 +11,7 @@ const VERBS: Record<string, [during: string, after: string]> = {
   export: ['exporting', 'exported'],
   import: ['importing', 'imported'],
   verify: ['checking', 'checked'],
+  copy: ['copying', 'copied'],
 };
 
 export interface TextStreams {

@@ -9,9 +9,11 @@ import type { ResolvedSource, SourceVolume } from '../../engine/source.ts';
 import { FrameWriter } from '../../repository/frame-writer.ts';
 import { type SnapshotName, type Source, snapshotId } from '../../repository/keys.ts';
 import type { Manifest } from '../../repository/manifest.ts';
+import { PendingFrames } from '../../repository/pending.ts';
 import { formatSource } from '../../repository/references.ts';
 import type { Repository } from '../../repository/repository.ts';
 import { presentSegments, Session } from '../../repository/session.ts';
+import { commitManifest } from '../commit.ts';
 import type { EngineContext } from '../engine-context.ts';
 import type { JobEnvironment } from '../environment.ts';
 import { type Exclude, listVolume } from '../read/list.ts';
@@ -44,6 +46,7 @@ export class BackupJob {
   readonly #table = FrameTable.create();
   readonly #pool = createFramePool({ table: this.#table.shared });
   readonly #writer: FrameWriter;
+  readonly #pending: PendingFrames;
   readonly #loaded = new Set<string>();
   #present: Set<string> | undefined;
   #helperTar = 'unknown';
@@ -53,11 +56,13 @@ export class BackupJob {
     this.#ctx = ctx;
     this.#repository = repository;
     this.#options = options;
+    this.#pending = new PendingFrames(env.cacheDirectory, repository.descriptor.id);
     this.#writer = new FrameWriter({
       store: repository.store,
       pool: this.#pool,
       table: this.#table,
       signal: env.signal,
+      onDurable: (frames) => this.#pending.add(frames),
       ...(env.parallel === undefined ? {} : { parallel: env.parallel }),
     });
   }
@@ -84,7 +89,8 @@ export class BackupJob {
       const volumes = await this.#quiesced(source);
       await this.#writer.flush();
       const manifest = this.#manifest(source, key, started, parents, volumes);
-      await this.#commit(manifest, session);
+      await commitManifest(this.#repository, manifest, session, this.#env.signal);
+      await this.#pending.forget();
       return { manifest, durationMs: clock.now().getTime() - started.getTime() };
     } finally {
       await session.end();
@@ -103,9 +109,11 @@ export class BackupJob {
   }
 
   async #loadParents(parents: Parents): Promise<void> {
-    if (parents.byVolume.size === 0) return;
     const { store } = this.#repository;
+    const interrupted = this.#present ? [] : await this.#pending.load();
+    if (parents.byVolume.size === 0 && interrupted.length === 0) return;
     this.#present ??= await presentSegments(store);
+    for (const ref of interrupted) if (this.#present.has(ref[0])) this.#writer.addKnown(ref);
     const fetch = { store, pool: this.#pool, signal: this.#env.signal };
     for (const [volume, manifest] of parents.byVolume) {
       const which = `${manifest.id} ${volume}`;
@@ -215,20 +223,6 @@ export class BackupJob {
       leftOut: source.leftOut,
       volumes: volumes.map((v) => v.volume),
     };
-  }
-
-  /** The manifest last, between two looks at whether all it names still stands (format.md, "Commit"). */
-  async #commit(manifest: Manifest, session: Session): Promise<void> {
-    this.#env.signal.throwIfAborted();
-    const needed = new Set(manifest.volumes.flatMap((volume) => volume.segments));
-    await session.checkSegments(needed);
-    await this.#repository.commit(manifest);
-    try {
-      await session.checkSegments(needed);
-    } catch (error) {
-      await this.#repository.withdraw(manifest);
-      throw error;
-    }
   }
 }
 

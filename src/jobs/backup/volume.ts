@@ -6,8 +6,9 @@ import type { SourceVolume } from '../../engine/source.ts';
 import type { FrameHandle } from '../../repository/frame-handle.ts';
 import type { FrameRef } from '../../repository/frame-ref.ts';
 import type { FrameWriter } from '../../repository/frame-writer.ts';
-import { IndexWriter, type PendingMember } from '../../repository/index-writer.ts';
+import type { PendingMember } from '../../repository/index-writer.ts';
 import type { ManifestVolume, ManifestWarning } from '../../repository/manifest.ts';
+import { VolumeIndex } from '../../repository/volume-index.ts';
 import { VolumeDigest } from '../../tar/digest.ts';
 import { pathHash } from '../../tar/names.ts';
 import type { EngineContext } from '../engine-context.ts';
@@ -35,12 +36,11 @@ const MAX_WAITING = 2_000_000;
 
 /** Joins what the reading thread tells with where the frames were stored: the index of one volume grows. */
 class VolumeIndexer {
-  readonly index: IndexWriter;
+  readonly index: VolumeIndex;
   readonly digest = new VolumeDigest();
   readonly #writer: FrameWriter;
   readonly #memory: SlabMemory;
   readonly #frames: FrameHandle[][] = [];
-  readonly #indexFrames: Promise<FrameHandle[]>[] = [];
   #open: PendingMember | undefined;
   #tail: Promise<void> = Promise.resolve();
   #fail!: (error: unknown) => void;
@@ -55,20 +55,13 @@ class VolumeIndexer {
       this.#fail = reject;
     });
     this.failed.catch(() => {});
-    this.index = new IndexWriter({
+    this.index = new VolumeIndex({
       volume,
-      table: writer.table,
-      names: writer.names,
+      writer,
       pathHash,
-      emit: (raw) => this.#indexFrames.push(this.#writeIndexFrame(raw)),
       onMember: (member) => this.digest.add(member),
+      onFailure: this.#fail,
     });
-  }
-
-  #writeIndexFrame(raw: Buffer): Promise<FrameHandle[]> {
-    const written = this.#writer.write({ bytes: raw, frames: Uint32Array.of(0, raw.length) });
-    written.catch(this.#fail);
-    return written;
   }
 
   batch(batch: ReaderBatch): void {
@@ -79,8 +72,8 @@ class VolumeIndexer {
       freeSlab(this.#memory, batch.slab);
       collectYoungGarbage();
       this.#take(batch, handles);
-      this.index.flush();
-      if (this.index.waiting > MAX_WAITING) await this.#writer.closeSegment();
+      this.index.lines.flush();
+      if (this.index.lines.waiting > MAX_WAITING) await this.#writer.closeSegment();
     });
     this.#tail.catch(this.#fail);
   }
@@ -90,12 +83,12 @@ class VolumeIndexer {
     this.frameCount += handles.length;
     for (const item of batch.items) {
       if (typeof item === 'number') {
-        this.index.frame(handles[item] as FrameHandle);
+        this.index.lines.frame(handles[item] as FrameHandle);
       } else if ('member' in item) {
         const pending: PendingMember = { member: item.member, ready: item.done };
         if (item.inFrame !== undefined) item.member.sha256 = this.#hashOf(item.inFrame);
         if (!item.done) this.#open = pending;
-        this.index.member(pending);
+        this.index.lines.member(pending);
       } else {
         this.#complete(item);
       }
@@ -131,11 +124,7 @@ class VolumeIndexer {
   /** Writes the rest of the index; its frames, in order. */
   async finish(): Promise<FrameRef[]> {
     await this.#tail;
-    await this.#writer.closeSegment();
-    this.index.finish();
-    const handles = (await Promise.all(this.#indexFrames)).flat();
-    await this.#writer.closeSegment();
-    return handles.map((handle) => this.#writer.refOf(handle));
+    return this.index.finish();
   }
 }
 
@@ -168,9 +157,9 @@ export async function backupVolume(
   const index = await Promise.race([indexer.finish(), indexer.failed]);
   return describe(volume, listing, result, {
     index,
-    entries: indexer.index.entries,
-    tarBytes: indexer.index.tarBytes,
-    segments: [...new Set([...indexer.index.segments, ...index.map(([segment]) => segment)])].sort(),
+    entries: indexer.index.lines.entries,
+    tarBytes: indexer.index.lines.tarBytes,
+    segments: indexer.index.segments(index),
     frames: indexer.frameCount,
     digest: indexer.digest.digest(),
     newBytes: writer.newBytes - before.new,

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
-import { PassThrough, type Writable } from 'node:stream';
+import { PassThrough, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import zlib from 'node:zlib';
 import { messageOf, VolbakError } from '../../core/errors.ts';
@@ -25,6 +25,14 @@ function compressor(format: ArchiveFormat): (Writable & NodeJS.ReadableStream) |
     });
   }
   return zlib.createZstdCompress({ params: { [zlib.constants.ZSTD_c_checksumFlag]: 1 } });
+}
+
+/** A stream into an open file, which stays open at its end: FileHandle's own with `autoClose: false` never tells that end. */
+function writeInto(file: FileHandle): Writable {
+  return new Writable({
+    highWaterMark: 1024 * 1024,
+    write: (bytes: Buffer, _, done) => void file.writeFile(bytes).then(() => done(), done),
+  });
 }
 
 /** The format that a file's name asks for: plain tar where it says nothing. */
@@ -52,7 +60,7 @@ export async function openArchive(target: string | Writable, format: ArchiveForm
   } catch (error) {
     throw new VolbakError('USAGE', `cannot write ${target}: ${messageOf(error)}`, { cause: error });
   }
-  const done = pipeline(stage, file.createWriteStream({ autoClose: false }));
+  const done = pipeline(stage, writeInto(file));
   return sinkOf(
     stage,
     done,

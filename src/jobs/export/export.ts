@@ -96,7 +96,12 @@ export async function exportSnapshot(
   sink: ArchiveSink,
 ): Promise<ExportResult> {
   const pool = createFramePool();
-  const fetch: FetchOptions = { store: repository.store, pool, signal: env.signal };
+  const fetch: FetchOptions = {
+    store: repository.store,
+    pool,
+    signal: env.signal,
+    ...(env.readAhead === undefined ? {} : { parallel: env.readAhead }),
+  };
   const session = await Session.begin({
     store: repository.store,
     kind: 'export',

@@ -92,7 +92,7 @@ export async function restore(
     store: repository.store,
     pool,
     signal: env.signal,
-    ...(env.parallel === undefined ? {} : { parallel: env.parallel }),
+    ...(env.readAhead === undefined ? {} : { parallel: env.readAhead }),
   };
   try {
     return await restoreInto(deps, targets, options, fetch);

@@ -1,0 +1,157 @@
+import { spawn } from 'node:child_process';
+import { readFile, symlink } from 'node:fs/promises';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { cleanEnv, cleanupEngine, docker, engines, inVolume } from '../../support/engine.ts';
+import { afterwards, tempDir } from '../../support/temp.ts';
+import { privateHomes, projectRoot } from '../../support/volbak.ts';
+
+/** The ```sh blocks of a page, in order. */
+async function blocks(page: string): Promise<string[]> {
+  const text = await readFile(path.join(projectRoot, 'docs/how-to', page), 'utf8');
+  return [...text.matchAll(/^```sh\n(.*?)^```$/gms)].map((match) => match[1] as string);
+}
+
+interface Shop {
+  /** Runs blocks as one script, as a reader who types them one after another. */
+  follow(page: string, some?: (blocks: string[]) => string[]): Promise<string>;
+  files(volume: string, host?: string): Promise<string>;
+}
+
+const CONTENT = './orders/1\n./orders/2\n./readme\n';
+
+/** The container that the pages speak of, on a private engine, and a place for files. */
+async function shop(): Promise<Shop> {
+  const { a, b } = engines();
+  for (const host of [a, b]) {
+    await cleanupEngine(host, 'shop-');
+    afterwards(() => cleanupEngine(host, 'shop-'));
+  }
+  await docker(a, 'volume', 'create', '--label', 'of=shop', 'shop-db-data');
+  await inVolume(
+    a,
+    'shop-db-data',
+    'mkdir orders; echo one >orders/1; echo two >orders/2; echo hello >readme',
+  );
+  const mount = 'shop-db-data:/var/lib/shop';
+  await docker(
+    a,
+    'run',
+    '-d',
+    '--name',
+    'shop-db',
+    '--network',
+    'none',
+    '-v',
+    mount,
+    'busybox',
+    'sleep',
+    '3600',
+  );
+  const dir = await tempDir();
+  await symlink(path.join(projectRoot, 'recipes'), path.join(dir, 'recipes'));
+  const env = {
+    ...cleanEnv(),
+    ...(await privateHomes()),
+    PATH: `${path.join(projectRoot, 'bin')}:${process.env.PATH}`,
+    DOCKER_HOST: a,
+    OTHER: b,
+    VOLBAK_REPO: path.join(dir, 'repository'),
+  };
+  return {
+    async follow(page, some = (all) => all) {
+      const script = some(await blocks(page)).join('\n');
+      expect(script).not.toBe('');
+      return bash(script, dir, env);
+    },
+    files: (volume, host = a) =>
+      inVolume(host, volume, 'find . ! -type d | sort').then((text) => `${text}\n`),
+  };
+}
+
+function bash(script: string, cwd: string, env: NodeJS.ProcessEnv): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn('bash', ['-euo', 'pipefail', '-c', script], {
+      cwd,
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.on('data', (chunk) => {
+      stdout += chunk;
+    });
+    child.stderr.on('data', (chunk) => {
+      stderr += chunk;
+    });
+    child.on('error', reject);
+    child.on('close', (code) => {
+      if (code === 0) resolve(stdout);
+      else reject(new Error(`exit ${code}\n${stdout}${stderr}`));
+    });
+  });
+}
+
+/** What must be there before a page that begins with a backup in the repository. */
+const BACKUP = 'volbak backup shop-db';
+
+describe('docs/how-to: every command of every page', () => {
+  it('backup-and-restore-a-container', async () => {
+    const { follow, files } = await shop();
+    const out = await follow('backup-and-restore-a-container.md');
+    expect(out).toMatch(/snapshot \S+ of shop-db: 1 volume/);
+    expect(out).toContain('digest proven');
+    expect(out).toContain('./orders/2');
+    expect(out).toMatch(/2 snapshots verified/);
+    expect(await files('shop-db-data')).toBe(CONTENT);
+    expect(await files('shop-db-copy')).toBe(CONTENT);
+    expect(await files('shop-db-orders')).toBe('./orders/1\n./orders/2\n');
+    const { a } = engines();
+    expect(await docker(a, 'volume', 'inspect', '-f', '{{index .Labels "of"}}', 'shop-db-data')).toBe('shop');
+    expect(await docker(a, 'inspect', '-f', '{{.State.Running}}', 'shop-db')).toBe('true');
+  });
+
+  it('move-data-into-a-new-container', async () => {
+    const { follow, files } = await shop();
+    const out = await follow('move-data-into-a-new-container.md');
+    expect(out.match(/digest proven/g)).toHaveLength(2);
+    expect(await files('shop-db2-data')).toBe(CONTENT);
+    expect(await files('shop-archive')).toBe(CONTENT);
+    const { a, b } = engines();
+    expect(await files('shop-db-data', b)).toBe(CONTENT);
+    expect(await docker(a, 'exec', 'shop-db2', 'cat', '/var/lib/shop/orders/1')).toBe('one');
+    expect(await docker(a, 'inspect', '-f', '{{.State.Running}}', 'shop-db')).toBe('true');
+  });
+
+  it('export-and-import-plain-tars', async () => {
+    const { follow, files } = await shop();
+    const out = await follow('export-and-import-plain-tars.md', (all) => [BACKUP, ...all]);
+    expect(out).toContain('var/lib/shop/orders/1\n');
+    expect(out).toContain('./orders/1\n');
+    for (const volume of ['shop-db2-data', 'shop-db-plain', 'shop-db-again']) {
+      expect(await files(volume), volume).toBe(CONTENT);
+    }
+  });
+
+  it('restore-without-volbak', async () => {
+    const { follow, files } = await shop();
+    const lost = `${BACKUP} >&2\ndocker rm -f shop-db >&2\ndocker volume rm shop-db-data >&2`;
+    const out = await follow('restore-without-volbak.md', (all) => [lost, ...all]);
+    const digests = out.match(/^[0-9a-f]{64}$/gm);
+    expect(digests).toHaveLength(2);
+    expect(digests?.[0]).toBe(digests?.[1]);
+    expect(out).toMatch(/-rw-r--r-- .* \.\/orders\/1$/m);
+    expect(await files('shop-db-data')).toBe(CONTENT);
+  });
+
+  it('is all of the pages', async () => {
+    const { readdir } = await import('node:fs/promises');
+    const pages = (await readdir(path.join(projectRoot, 'docs/how-to'))).sort();
+    expect(pages).toEqual([
+      'backup-and-restore-a-container.md',
+      'export-and-import-plain-tars.md',
+      'move-data-into-a-new-container.md',
+      'restore-without-volbak.md',
+    ]);
+  });
+});

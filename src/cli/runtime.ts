@@ -1,10 +1,8 @@
 import { type Environment, readEnvironment } from '../config/env.ts';
 import { systemClock } from '../core/clock.ts';
 import { VolbakError } from '../core/errors.ts';
-import { Journal } from '../core/journal.ts';
 import { formatDuration } from '../core/units.ts';
 import type { EngineConnection } from '../engine/connect.ts';
-import type { QuiesceNote } from '../engine/quiesce.ts';
 import type { EngineContext, LaneKind } from '../jobs/engine-context.ts';
 import type { JobEnvironment } from '../jobs/environment.ts';
 import type { Repository } from '../repository/repository.ts';
@@ -124,11 +122,10 @@ export class Runtime {
 
   /** Connects to the engine, and first keeps the promises of runs that were killed. */
   async connect(): Promise<EngineConnection> {
-    const [{ connect }, { resolveEndpoint }, { resumeOrphans }, { sweepLeftovers }] = await Promise.all([
+    const [{ connect }, { resolveEndpoint }, { recover }] = await Promise.all([
       import('../engine/connect.ts'),
       import('../engine/endpoint.ts'),
-      import('../engine/quiesce.ts'),
-      import('../engine/sweep.ts'),
+      import('../jobs/recover.ts'),
     ]);
     const { host, context } = this.options;
     const endpoint = resolveEndpoint({
@@ -138,19 +135,7 @@ export class Runtime {
       ...(context === undefined ? {} : { context }),
     });
     const engine = await connect(endpoint, { signal: this.signal });
-    const { emit } = this.output;
-    const started = await resumeOrphans(
-      engine,
-      new Journal<QuiesceNote>(`${this.environment.stateDirectory}/quiesced`),
-    );
-    if (started.length > 0)
-      emit({ event: 'warning', message: `an earlier run was killed; started again: ${started.join(', ')}` });
-    const swept = await sweepLeftovers(engine);
-    if (swept > 0)
-      emit({
-        event: 'info',
-        message: `removed ${swept} helper container${swept === 1 ? '' : 's'} of a killed run`,
-      });
+    await recover(engine, this.env);
     return engine;
   }
 

@@ -4,6 +4,9 @@ import type { EngineConnection } from './connect.ts';
 import { statusOf } from './helper.ts';
 import { containersUsing } from './source.ts';
 
+/** Directory of the journal of what was stopped, below the state directory. */
+export const QUIESCE_JOURNAL = 'quiesced';
+
 export type QuiesceMode = 'stop' | 'pause';
 
 export interface QuiescedContainer {
@@ -104,7 +107,7 @@ async function resumeAll(
   }
 }
 
-/** Starts one again; one that was replaced meanwhile is found by its name. */
+/** Starts one again; one that was replaced meanwhile is found by its name, one that was removed needs nothing. */
 async function resumeOne(
   engine: EngineConnection,
   mode: QuiesceMode,
@@ -118,7 +121,7 @@ async function resumeOne(
       if (mode === 'stop' && !State.Running) await container.start();
       return;
     } catch (error) {
-      if (statusOf(error) !== 404 || reference === name) throw error;
+      if (statusOf(error) !== 404) throw error;
     }
   }
 }

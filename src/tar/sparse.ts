@@ -36,7 +36,7 @@ interface Extent {
 export class SparseHash implements ContentHash {
   readonly #hash: Hash = createHash('sha256');
   readonly #size: number;
-  #map: Buffer = Buffer.alloc(0);
+  readonly #map = new SparseMap();
   #extents: Extent[] | undefined;
   #current = 0;
   #inExtent = 0;
@@ -49,13 +49,10 @@ export class SparseHash implements ContentHash {
   update(bytes: Buffer): void {
     let data = bytes;
     if (!this.#extents) {
-      this.#map = Buffer.concat([this.#map, bytes]);
-      if (this.#map.length > MAX_MAP) throw new RangeError('a sparse map is too large');
-      const parsed = parseMap(this.#map);
-      if (!parsed) return;
-      this.#extents = parsed.extents;
-      data = this.#map.subarray(parsed.length);
-      this.#map = Buffer.alloc(0);
+      const used = this.#map.take(bytes);
+      this.#extents = this.#map.extents;
+      if (!this.#extents) return;
+      data = bytes.subarray(used);
     }
     this.#data(data, this.#extents);
   }
@@ -102,27 +99,56 @@ export class SparseHash implements ContentHash {
   }
 }
 
-/** The map at the start of `data` and its length with padding; undefined while it is not whole. */
-function parseMap(data: Buffer): { extents: Extent[]; length: number } | undefined {
-  const numbers: number[] = [];
-  let at = 0;
-  let wanted = 1;
-  while (numbers.length < wanted) {
-    const end = data.indexOf(0x0a, at);
-    if (end < 0) return undefined;
-    const digits = end - at > 16 ? '' : data.toString('latin1', at, end);
-    const number = /^\d+$/.test(digits) ? Number(digits) : Number.NaN;
+/** Reads the map piece by piece; each byte is looked at once, however many extents there are. */
+class SparseMap {
+  /** Known when the map and its padding are whole. */
+  extents: Extent[] | undefined;
+  readonly #numbers: number[] = [];
+  #wanted = 1;
+  #line = '';
+  #length = 0;
+
+  /** Takes what belongs to the map; returns how many bytes that was. Throws RangeError. */
+  take(bytes: Buffer): number {
+    let at = 0;
+    while (at < bytes.length && this.#numbers.length < this.#wanted) {
+      const end = bytes.indexOf(0x0a, at);
+      this.#line += bytes.toString('latin1', at, end < 0 ? bytes.length : end);
+      if (this.#line.length > 16) throw new RangeError('a damaged sparse map');
+      if (end < 0) {
+        at = bytes.length;
+        break;
+      }
+      this.#number();
+      at = end + 1;
+    }
+    this.#length += at;
+    if (this.#length > MAX_MAP) throw new RangeError('a sparse map is too large');
+    return this.#numbers.length < this.#wanted ? at : at + this.#padding(bytes.length - at);
+  }
+
+  #number(): void {
+    const number = /^\d+$/.test(this.#line) ? Number(this.#line) : Number.NaN;
     if (!Number.isSafeInteger(number)) throw new RangeError('a damaged sparse map');
-    if (numbers.length === 0) wanted = 1 + 2 * number;
-    numbers.push(number);
-    at = end + 1;
+    if (this.#numbers.length === 0) this.#wanted = 1 + 2 * number;
+    this.#numbers.push(number);
+    this.#line = '';
   }
-  const length = Math.ceil(at / BLOCK) * BLOCK;
-  if (data.length < length) return undefined;
-  const extents: Extent[] = [];
-  for (let i = 1; i < numbers.length; i += 2) {
-    extents.push({ offset: numbers[i] ?? 0, length: numbers[i + 1] ?? 0 });
+
+  #padding(available: number): number {
+    const missing = Math.ceil(this.#length / BLOCK) * BLOCK - this.#length;
+    const n = Math.min(missing, available);
+    this.#length += n;
+    if (n === missing) this.extents = this.#toExtents();
+    return n;
   }
-  while (extents[0]?.length === 0 && extents.length > 1) extents.shift();
-  return { extents, length };
+
+  #toExtents(): Extent[] {
+    const extents: Extent[] = [];
+    for (let i = 1; i < this.#numbers.length; i += 2) {
+      extents.push({ offset: this.#numbers[i] ?? 0, length: this.#numbers[i + 1] ?? 0 });
+    }
+    while (extents[0]?.length === 0 && extents.length > 1) extents.shift();
+    return extents;
+  }
 }

@@ -3,7 +3,15 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { cleanupEngine, docker, engines, mountpoint } from './engine.ts';
 import { afterwards, tempDir, uniqueName } from './temp.ts';
-import { type Json, spawnVolbak, type VolbakOptions, type VolbakResult, volbak, volbakOk } from './volbak.ts';
+import {
+  finished,
+  type Json,
+  spawnVolbak,
+  type VolbakOptions,
+  type VolbakResult,
+  volbak,
+  volbakOk,
+} from './volbak.ts';
 
 const run = promisify(execFile);
 
@@ -139,12 +147,16 @@ export async function haltedDuring(
   args: string[],
   meanwhile: (helper: string) => Promise<void>,
 ): Promise<VolbakResult> {
-  const { finished } = await import('./volbak.ts');
   const child = await at.start(...args);
   child.stdin.end();
   const end = finished(child);
   try {
-    const helper = await helperAtWork(at.host, purpose);
+    const helper = await Promise.race([
+      helperAtWork(at.host, purpose),
+      end.then(({ exit, stdout }) => {
+        throw new Error(`volbak ended before its helper was seen: exit ${exit}\n${stdout}`);
+      }),
+    ]);
     child.kill('SIGSTOP');
     await meanwhile(helper);
   } finally {

@@ -4,7 +4,13 @@ import { VolbakError } from '../../core/errors.ts';
 import { FrameTable } from '../../core/frame-table.ts';
 import { Journal } from '../../core/journal.ts';
 import { planAttachment } from '../../engine/attachment.ts';
-import { type Quiesced, type QuiesceMode, type QuiesceNote, quiesce } from '../../engine/quiesce.ts';
+import {
+  QUIESCE_JOURNAL,
+  type Quiesced,
+  type QuiesceMode,
+  type QuiesceNote,
+  quiesce,
+} from '../../engine/quiesce.ts';
 import type { ResolvedSource, SourceVolume } from '../../engine/source.ts';
 import { FrameWriter } from '../../repository/frame-writer.ts';
 import { type SnapshotName, type Source, snapshotId } from '../../repository/keys.ts';
@@ -33,9 +39,6 @@ export interface BackupOutcome {
   manifest: Manifest;
   durationMs: number;
 }
-
-/** Directory in which notes of stopped containers lie, below the state directory. */
-export const QUIESCE_JOURNAL = 'quiesced';
 
 /** Backs up sources one after another; frames that several of them have are stored once. */
 export class BackupJob {

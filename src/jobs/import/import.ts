@@ -1,9 +1,10 @@
 import { decompress } from '../../codec/decompress.ts';
 import { type ByteString, printable } from '../../core/bytes.ts';
 import { VolbakError } from '../../core/errors.ts';
+import { Journal } from '../../core/journal.ts';
 import { mountEach } from '../../engine/attachment.ts';
+import { MADE_VOLUMES_JOURNAL, MadeVolumes } from '../../engine/made-volumes.ts';
 import type { ResolvedSource } from '../../engine/source.ts';
-import { ensureVolume, removeVolume } from '../../engine/volumes.ts';
 import { TarError } from '../../tar/header.ts';
 import { isWithin, stripComponents } from '../../tar/names.ts';
 import type { MemberMap } from '../../tar/rewrite.ts';
@@ -48,15 +49,17 @@ export async function importArchive(
   options: ImportOptions,
 ): Promise<ImportResult> {
   const places = planPlaces(options);
-  const made: string[] = [];
+  const made = new MadeVolumes(ctx.engine, new Journal(`${env.stateDirectory}/${MADE_VOLUMES_JOURNAL}`));
   try {
     if (options.toVolume !== undefined) {
       const spec = { name: options.toVolume, driver: 'local', driverOpts: {}, labels: {} };
-      if (await ensureVolume(ctx.engine, spec)) made.push(spec.name);
+      await made.ensure(spec);
     }
-    return await importInto(env, ctx, archive, places, options);
+    const result = await importInto(env, ctx, archive, places, options);
+    await made.keep();
+    return result;
   } catch (error) {
-    for (const name of made) await removeVolume(ctx.engine, name).catch(() => {});
+    await made.discard();
     if (error instanceof TarError) {
       throw new VolbakError('INTEGRITY', `the archive is damaged: ${error.message}`, {
         cause: error,

@@ -2,15 +2,14 @@ import { createFramePool } from '../../codec/pool.ts';
 import { VolbakError } from '../../core/errors.ts';
 import { Journal } from '../../core/journal.ts';
 import { type Attachment, mountEach } from '../../engine/attachment.ts';
-import { type QuiesceNote, quiesce } from '../../engine/quiesce.ts';
+import { MADE_VOLUMES_JOURNAL, MadeVolumes } from '../../engine/made-volumes.ts';
+import { QUIESCE_JOURNAL, type QuiesceNote, quiesce } from '../../engine/quiesce.ts';
 import { containersUsing, findVolume } from '../../engine/source.ts';
-import { ensureVolume, removeVolume } from '../../engine/volumes.ts';
 import type { FetchOptions } from '../../repository/fetch.ts';
 import type { SnapshotName } from '../../repository/keys.ts';
 import type { Manifest, ManifestVolume } from '../../repository/manifest.ts';
 import type { Repository } from '../../repository/repository.ts';
 import { Session } from '../../repository/session.ts';
-import { QUIESCE_JOURNAL } from '../backup/backup.ts';
 import type { EngineContext } from '../engine-context.ts';
 import type { JobEnvironment } from '../environment.ts';
 import { counted } from '../progress.ts';
@@ -110,10 +109,10 @@ async function restoreInto(
 ): Promise<RestoredVolume[]> {
   const { ctx, env } = deps;
   await inspectExisting(deps, targets, options);
-  const made: string[] = [];
+  const made = new MadeVolumes(ctx.engine, new Journal(`${env.stateDirectory}/${MADE_VOLUMES_JOURNAL}`));
   const resume = await stopUsers(deps, targets, options);
   try {
-    for (const { spec } of targets) if (await ensureVolume(ctx.engine, spec)) made.push(spec.name);
+    for (const { spec } of targets) await made.ensure(spec);
     const attachment = mountEach(
       targets.map(({ spec }) => ({ name: spec.name })),
       false,
@@ -121,8 +120,8 @@ async function restoreInto(
     const states = await inspectTargets(ctx, attachment);
     return await fillAll(deps, targets, states, attachment, options, fetch);
   } catch (error) {
-    for (const name of made) await removeVolume(ctx.engine, name).catch(() => {});
-    if (made.length > 0) env.emit({ event: 'info', message: `removed again: ${made.join(', ')}` });
+    const removed = await made.discard();
+    if (removed.length > 0) env.emit({ event: 'info', message: `removed again: ${removed.join(', ')}` });
     throw error;
   } finally {
     await resume();

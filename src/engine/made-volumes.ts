@@ -1,0 +1,73 @@
+import type { Journal, JournalNote } from '../core/journal.ts';
+import type { EngineConnection } from './connect.ts';
+import { findVolume } from './source.ts';
+import { ensureVolume, removeVolume, type VolumeSpec } from './volumes.ts';
+
+/** A volume that a run made and has not filled yet; its time of creation tells it from a later one of the same name. */
+export interface MadeVolume {
+  engineId: string;
+  name: string;
+  createdAt: string;
+}
+
+/** Directory of the journal of made volumes, below the state directory. */
+export const MADE_VOLUMES_JOURNAL = 'made-volumes';
+
+async function createdAt(engine: EngineConnection, name: string): Promise<string | undefined> {
+  return ((await findVolume(engine, name)) as { CreatedAt?: string } | undefined)?.CreatedAt;
+}
+
+/** The volumes that one run makes: all are kept, or none is, also when the run is killed. */
+export class MadeVolumes {
+  readonly #engine: EngineConnection;
+  readonly #journal: Journal<MadeVolume>;
+  readonly #made: { name: string; note: JournalNote }[] = [];
+
+  constructor(engine: EngineConnection, journal: Journal<MadeVolume>) {
+    this.#engine = engine;
+    this.#journal = journal;
+  }
+
+  /** Makes a volume unless it exists. */
+  async ensure(spec: VolumeSpec): Promise<void> {
+    if (!(await ensureVolume(this.#engine, spec))) return;
+    const created = (await createdAt(this.#engine, spec.name)) ?? '';
+    const note = await this.#journal.write({
+      engineId: this.#engine.info.id,
+      name: spec.name,
+      createdAt: created,
+    });
+    this.#made.push({ name: spec.name, note });
+  }
+
+  /** They are filled: they stay. */
+  async keep(): Promise<void> {
+    for (const { note } of this.#made) await note.remove();
+  }
+
+  /** Removes them again; returns their names. */
+  async discard(): Promise<string[]> {
+    for (const { name, note } of this.#made) {
+      await removeVolume(this.#engine, name).catch(() => {});
+      await note.remove();
+    }
+    return this.#made.map(({ name }) => name);
+  }
+}
+
+/** Removes half-filled volumes that killed runs left. Returns their names; notes of other engines stay. */
+export async function removeHalfFilled(
+  engine: EngineConnection,
+  journal: Journal<MadeVolume>,
+): Promise<string[]> {
+  const removed: string[] = [];
+  for (const { body, note } of await journal.orphans()) {
+    if (body.engineId !== engine.info.id) continue;
+    if (body.createdAt !== '' && (await createdAt(engine, body.name)) === body.createdAt) {
+      await removeVolume(engine, body.name);
+      removed.push(body.name);
+    }
+    await note.remove();
+  }
+  return removed;
+}

@@ -1,0 +1,44 @@
+import { messageOf } from '../core/errors.ts';
+import { Journal } from '../core/journal.ts';
+import { plural } from '../core/units.ts';
+import type { EngineConnection } from '../engine/connect.ts';
+import { MADE_VOLUMES_JOURNAL, type MadeVolume, removeHalfFilled } from '../engine/made-volumes.ts';
+import { QUIESCE_JOURNAL, type QuiesceNote, resumeOrphans } from '../engine/quiesce.ts';
+import { sweepLeftovers } from '../engine/sweep.ts';
+import type { JobEnvironment } from './environment.ts';
+
+/**
+ * Keeps the promises of runs that were killed: what they stopped is started, their helpers and half-filled volumes are
+ * removed. Every command does this first. What cannot be done is said, and tried again by the next command.
+ */
+export async function recover(
+  engine: EngineConnection,
+  env: Pick<JobEnvironment, 'emit' | 'stateDirectory'>,
+): Promise<void> {
+  const attempt = async (what: string, work: () => Promise<string | undefined>) => {
+    try {
+      const message = await work();
+      if (message !== undefined)
+        env.emit({ event: 'warning', message: `an earlier run was killed: ${message}` });
+    } catch (error) {
+      env.emit({ event: 'warning', message: `an earlier run was killed, and ${what}: ${messageOf(error)}` });
+    }
+  };
+  await attempt('what it stopped could not be started again', async () => {
+    const started = await resumeOrphans(
+      engine,
+      new Journal<QuiesceNote>(`${env.stateDirectory}/${QUIESCE_JOURNAL}`),
+    );
+    return started.length > 0 ? `started again: ${started.join(', ')}` : undefined;
+  });
+  await attempt('its helpers could not be removed', async () => {
+    const swept = await sweepLeftovers(engine);
+    return swept > 0 ? `removed ${plural(swept, 'helper container')}` : undefined;
+  });
+  // After the helpers: a volume that one of them holds cannot be removed.
+  await attempt('its half-filled volumes could not be removed', async () => {
+    const journal = new Journal<MadeVolume>(`${env.stateDirectory}/${MADE_VOLUMES_JOURNAL}`);
+    const removed = await removeHalfFilled(engine, journal);
+    return removed.length > 0 ? `removed its half-filled volumes: ${removed.join(', ')}` : undefined;
+  });
+}

@@ -1,11 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 
-/** Start time of a process in clock ticks since boot (proc(5), field 22); undefined where /proc does not tell. */
+/**
+ * Start time of a process in clock ticks since boot (proc(5), field 22); undefined where /proc does not tell.
+ * 'ended' for one that only waits to be collected by its parent.
+ */
 function startOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' || fields[0] === 'X' ? 'ended' : fields[19];
   } catch {
     return undefined;
   }

@@ -48,8 +48,8 @@ export class MadeVolumes {
   /** Removes them again; returns their names. */
   async discard(): Promise<string[]> {
     for (const { name, note } of this.#made) {
-      await removeVolume(this.#engine, name).catch(() => {});
-      await note.remove();
+      const gone = await removeVolume(this.#engine, name).catch(() => false);
+      if (gone) await note.remove();
     }
     return this.#made.map(({ name }) => name);
   }
@@ -64,7 +64,8 @@ export async function removeHalfFilled(
   for (const { body, note } of await journal.orphans()) {
     if (body.engineId !== engine.info.id) continue;
     if (body.createdAt !== '' && (await createdAt(engine, body.name)) === body.createdAt) {
-      await removeVolume(engine, body.name);
+      // In use: perhaps by a helper that is about to be removed. The note stays for the next command.
+      if (!(await removeVolume(engine, body.name))) continue;
       removed.push(body.name);
     }
     await note.remove();

@@ -59,11 +59,14 @@ export async function ensureVolume(engine: EngineConnection, spec: VolumeSpec): 
   return true;
 }
 
-/** Removes a volume that this run made. One that somebody uses by now stays. */
-export async function removeVolume(engine: EngineConnection, name: string): Promise<void> {
+/** Removes a volume that a run made. One that somebody uses by now stays: false. */
+export async function removeVolume(engine: EngineConnection, name: string): Promise<boolean> {
   try {
     await engine.docker.getVolume(name).remove();
+    return true;
   } catch (error) {
-    if (![404, 409].includes(statusOf(error) ?? 0)) throw engineError(error, `cannot remove volume ${name}`);
+    const status = statusOf(error);
+    if (status !== 404 && status !== 409) throw engineError(error, `cannot remove volume ${name}`);
+    return status === 404;
   }
 }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { isVolbakError, VolbakError } from '../core/errors.ts';
 import type { Store } from '../store/store.ts';
-import { DESCRIPTOR } from './keys.ts';
+import { DESCRIPTOR, PROBES } from './keys.ts';
 
 const schema = z.object({
   format: z.literal(1),
@@ -54,9 +54,9 @@ function parse<T extends z.ZodType>(bytes: Buffer, store: Store, shape: T): z.in
   }
 }
 
-/** True if nothing at all lies in the store. */
-async function isEmpty(store: Store): Promise<boolean> {
-  for await (const _ of store.list('')) return false;
+/** True if nothing lies in the store but what an attempt on it left where deletes are forbidden. */
+export async function isEmpty(store: Store): Promise<boolean> {
+  for await (const { key } of store.list('')) if (!key.startsWith(PROBES)) return false;
   return true;
 }
 

@@ -12,6 +12,8 @@ export const SNAPSHOTS = 'snapshots/';
 export const SESSIONS = 'sessions/';
 export const CONDEMNED = 'condemned/';
 export const DOOMED = 'doomed/';
+/** What stores are tried out with. */
+export const PROBES = 'probe-';
 
 /** Percent-encodes one part of a key; what is left is safe on every store. */
 function encodePart(part: string): string {

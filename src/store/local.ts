@@ -132,16 +132,17 @@ export class LocalStore implements Store {
   }
 
   /** Like mkdir -p, durably. Node's own `recursive` says ENOENT for a read-only place and EEXIST for a file. */
-  async #makeDirectory(directory: string): Promise<void> {
+  /** Like `mkdir -p`, durably. `again`: the parent is there; who still says ENOENT then (procfs) means no. */
+  async #makeDirectory(directory: string, again = false): Promise<void> {
     if (this.#madeDirectories.has(directory)) return;
     try {
       await mkdir(directory, { mode: 0o700 });
       await syncDirectory(dirname(directory));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      if (code === 'ENOENT') {
+      if (code === 'ENOENT' && !again) {
         await this.#makeDirectory(dirname(directory));
-        return this.#makeDirectory(directory);
+        return this.#makeDirectory(directory, true);
       }
       if (code !== 'EEXIST') throw error;
       // ENOTDIR where it is none.

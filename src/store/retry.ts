@@ -4,7 +4,7 @@ import type { GetOptions, PutOptions, Store, StoredObject } from './store.ts';
 import { StoreWrapper } from './wrapper.ts';
 
 export interface RetryOptions {
-  /** How long one call may go on failing, in milliseconds. */
+  /** How long one call may go on failing, in milliseconds from its first failure: a slow line is no failure. */
   limitMs: number;
   /** Told before each wait, so that a person sees why nothing moves. */
   onRetry?(message: string, waitMs: number): void;
@@ -58,17 +58,19 @@ export class RetryStore extends StoreWrapper {
   /** A listing that broke begins anew; what was given already is not given twice. */
   override async *list(prefix: string, options: { signal?: AbortSignal } = {}): AsyncIterable<StoredObject> {
     const given = new Set<string>();
-    const retry = this.#retrier(options.signal);
+    let retry = this.#retrier(options.signal);
     for (;;) {
       try {
         for await (const object of this.inner.list(prefix, options)) {
           if (given.has(object.key)) continue;
           given.add(object.key);
+          // It goes on: whatever fails later begins its own count.
+          if (retry.failed()) retry = this.#retrier(options.signal);
           yield object;
         }
         return;
       } catch (error) {
-        await retry(error);
+        await retry.next(error);
       }
     }
   }
@@ -83,19 +85,20 @@ export class RetryStore extends StoreWrapper {
       try {
         return await call();
       } catch (error) {
-        await retry(error);
+        await retry.next(error);
       }
     }
   }
 
   /** For one call: waits before the next try, or throws what cannot be helped. */
-  #retrier(signal: AbortSignal | undefined): (error: unknown) => Promise<void> {
+  #retrier(signal: AbortSignal | undefined): { failed(): boolean; next(error: unknown): Promise<void> } {
     const { limitMs, onRetry, wait, random, now } = this.#options;
-    const begun = now();
+    let begun: number | undefined;
     let tries = 0;
-    return async (error) => {
+    const next = async (error: unknown): Promise<void> => {
       signal?.throwIfAborted();
       if (!(error instanceof VolbakError) || !error.retryable) throw error;
+      begun ??= now();
       const left = begun + limitMs - now();
       if (left <= 0) {
         throw new VolbakError(error.code, `${messageOf(error)}; given up after ${tries + 1} tries`, {
@@ -108,5 +111,6 @@ export class RetryStore extends StoreWrapper {
       onRetry?.(error.message, ms);
       await wait(ms, signal);
     };
+    return { failed: () => begun !== undefined, next };
   }
 }

@@ -99,6 +99,14 @@ function networkCause(error: SdkError, options: S3Options): Cause {
     return { code: 'STORE_UNREACHABLE', why: `${where} has no address`, retryable: true };
   if (code === 'ECONNREFUSED')
     return { code: 'STORE_UNREACHABLE', why: `nothing listens at ${where}`, retryable: true };
+  if (code === 'EPIPE') {
+    return {
+      code: 'STORE_UNREACHABLE',
+      why: `${where} cut the connection in the middle`,
+      hint: 'Where large objects always fail: is a quota used up?',
+      retryable: true,
+    };
+  }
   if (/CERT|TLS|SSL|SELF_SIGNED|ALTNAME/.test(code)) {
     return {
       code: 'STORE_UNREACHABLE',

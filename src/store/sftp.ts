@@ -325,13 +325,17 @@ async function inFlight(
   if (failed) throw failed.reason;
 }
 
-/** posix-rename replaces at once; without it the old file has to go first. */
+/** posix-rename replaces at once; without it a file that is there already has to go first. */
 async function replace(sftp: SFTPWrapper, temporary: string, path: string): Promise<void> {
   try {
     await call<void>((done) => sftp.ext_openssh_rename(temporary, path, done as never));
   } catch (error) {
     if (!isUnsupported(error)) throw error;
-    await call<void>((done) => sftp.unlink(path, done as never)).catch(() => {});
-    await call<void>((done) => sftp.rename(temporary, path, done as never));
+    const rename = () => call<void>((done) => sftp.rename(temporary, path, done as never));
+    await rename().catch(async (refused: unknown) => {
+      if (statusOf(refused) !== STATUS.FAILURE) throw refused;
+      await call<void>((done) => sftp.unlink(path, done as never)).catch(() => {});
+      await rename();
+    });
   }
 }

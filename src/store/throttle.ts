@@ -2,6 +2,14 @@ import { sleep } from '../core/sleep.ts';
 import type { GetOptions, PutOptions, Store } from './store.ts';
 import { StoreWrapper } from './wrapper.ts';
 
+/** For tests. */
+export interface ThrottleClock {
+  now(): number;
+  wait(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+const REAL: ThrottleClock = { now: () => performance.now(), wait: sleep };
+
 export interface ThrottleOptions {
   /** Bytes per second to the store. */
   upload?: number;
@@ -9,20 +17,31 @@ export interface ThrottleOptions {
   download?: number;
 }
 
-/** Time by which a line is booked; each object waits until what was booked before it has passed. */
+/** Books time on a line: each object takes as long as its bytes do at the line's rate, one after the other. */
 class Line {
   readonly #rate: number;
+  readonly #clock: ThrottleClock;
   #free = 0;
 
-  constructor(rate: number) {
+  constructor(rate: number, clock: ThrottleClock) {
     this.#rate = rate;
+    this.#clock = clock;
   }
 
-  async pass(bytes: number, signal: AbortSignal | undefined): Promise<void> {
-    const now = performance.now();
-    const start = Math.max(now, this.#free);
-    this.#free = start + (bytes / this.#rate) * 1000;
-    if (this.#free > now) await sleep(this.#free - now, signal);
+  book(bytes: number): { over(signal: AbortSignal | undefined): Promise<void>; cancel(): void } {
+    const now = this.#clock.now();
+    const length = (bytes / this.#rate) * 1000;
+    this.#free = Math.max(now, this.#free) + length;
+    const end = this.#free;
+    return {
+      over: async (signal) => {
+        const left = end - this.#clock.now();
+        if (left > 0) await this.#clock.wait(left, signal);
+      },
+      cancel: () => {
+        this.#free -= length;
+      },
+    };
   }
 }
 
@@ -31,19 +50,27 @@ export class ThrottleStore extends StoreWrapper {
   readonly #up: Line | undefined;
   readonly #down: Line | undefined;
 
-  constructor(inner: Store, { upload, download }: ThrottleOptions) {
+  constructor(inner: Store, { upload, download }: ThrottleOptions, clock = REAL) {
     super(inner);
-    this.#up = upload === undefined ? undefined : new Line(upload);
-    this.#down = download === undefined ? undefined : new Line(download);
+    this.#up = upload === undefined ? undefined : new Line(upload, clock);
+    this.#down = download === undefined ? undefined : new Line(download, clock);
   }
 
+  /** The time of a put that failed is given back: trying again must not pay twice. */
   override async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<void> {
-    await Promise.all([this.inner.put(key, bytes, options), this.#up?.pass(bytes.length, options.signal)]);
+    const booked = this.#up?.book(bytes.length);
+    try {
+      await this.inner.put(key, bytes, options);
+    } catch (error) {
+      booked?.cancel();
+      throw error;
+    }
+    await booked?.over(options.signal);
   }
 
   override async get(key: string, options: GetOptions = {}): Promise<Buffer> {
     const bytes = await this.inner.get(key, options);
-    await this.#down?.pass(bytes.length, options.signal);
+    await this.#down?.book(bytes.length).over(options.signal);
     return bytes;
   }
 }

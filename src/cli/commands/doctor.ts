@@ -6,7 +6,7 @@ const MARKS = { ok: 'ok     ', warning: 'WARNING', failed: 'FAILED ' } as const;
 export function define(program: Command, register: Register): void {
   const command = program
     .command('doctor')
-    .description('check engine, helper image, repository and clock, and say what to do');
+    .description('check engine, helper image, repository, store and clocks, and say what to do');
   register(command, async (runtime) => {
     const { examine } = await import('../../jobs/doctor/doctor.ts');
     const checks = await examine({

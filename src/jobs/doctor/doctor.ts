@@ -1,16 +1,18 @@
 import type { Clock } from '../../core/clock.ts';
-import { toVolbakError } from '../../core/errors.ts';
+import { isVolbakError, toVolbakError } from '../../core/errors.ts';
 import { formatDuration, plural } from '../../core/units.ts';
 import { mountEach } from '../../engine/attachment.ts';
 import type { EngineConnection } from '../../engine/connect.ts';
 import { inspectHelper } from '../../engine/image-inspect.ts';
 import { runInImage } from '../../engine/run-in-image.ts';
 import { findLeftovers } from '../../engine/sweep.ts';
+import { isEmpty } from '../../repository/descriptor.ts';
 import { timeOfId } from '../../repository/keys.ts';
 import { Repository } from '../../repository/repository.ts';
 import type { Store } from '../../store/store.ts';
 import type { EngineContext } from '../engine-context.ts';
 import { inspectTargets } from '../write/inspect.ts';
+import { StoreCheck } from './store-check.ts';
 
 export interface Check {
   name: string;
@@ -67,7 +69,9 @@ export async function examine(patient: Patient): Promise<Check[]> {
     await checkHelper(patient, check);
     await check('leftovers', () => checkLeftovers(connection));
   }
-  await check('repository', () => checkRepository(patient));
+  const answers = await check('repository', () => checkRepository(patient));
+  if (answers)
+    checks.push(...(await new StoreCheck(await patient.store(), patient.clock, patient.signal).run()));
   return checks;
 }
 
@@ -110,7 +114,7 @@ async function checkHelper(
 }
 
 async function checkLeftovers(engine: EngineConnection): Promise<Omit<Check, 'name'>> {
-  const leftovers = await findLeftovers(engine);
+  const leftovers = (await findLeftovers(engine)).filter(({ state }) => state === 'elsewhere');
   if (leftovers.length === 0) return { state: 'ok', detail: 'none' };
   const names = leftovers.map(({ name }) => name).join(' ');
   return {
@@ -121,7 +125,18 @@ async function checkLeftovers(engine: EngineConnection): Promise<Omit<Check, 'na
 }
 
 async function checkRepository(patient: Patient): Promise<Omit<Check, 'name'>> {
-  const repository = await Repository.open(await patient.store());
+  const store = await patient.store();
+  const repository = await Repository.open(store).catch(async (error: unknown) => {
+    if (isVolbakError(error, 'REPOSITORY_MISSING') && (await isEmpty(store))) return undefined;
+    throw error;
+  });
+  if (!repository) {
+    return {
+      state: 'warning',
+      detail: `${store.label}: there is none yet`,
+      hint: '`volbak init` or the first backup makes it.',
+    };
+  }
   const names = await repository.snapshotNames();
   const last = names.at(-1);
   const age = last

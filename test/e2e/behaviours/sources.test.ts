@@ -211,7 +211,7 @@ describe('an empty volume', () => {
     await at.docker('volume', 'rm', volume);
     const { volumes } = await at.ok('restore', volume, '--verify');
     expect(volumes[0].digest).toBe(snapshots[0].volumes[0].digest);
-    expect(await at.inside(volume, 'ls -A; stat -c "%u:%g %a %.Y" .')).toBe('70:71 2750 1234567890.50');
+    expect(await at.inside(volume, 'ls -A; stat -c "%u:%g %a %.2Y" .')).toBe('70:71 2750 1234567890.50');
   });
 
   it('mounted over a path with content in the image is not filled by the helper nor by a container that is made anew', async () => {
@@ -342,7 +342,7 @@ describe(':ro stops even root', () => {
             'io.volbak.helper-run': 'read',
             'io.volbak.owner': expect.any(String),
           });
-          for (const place of ['/data/new', '/data/small', '/usr/bin/tar', '/new']) {
+          for (const place of ['/data/new', '/data/small', '/usr/bin/cat', '/new']) {
             const write = await dockerTry(at.host, 'exec', helper, 'sh', '-c', `echo x >>${place}`);
             expect(`${write.exit !== 0} ${write.stderr}`).toMatch(
               /^true .*(Read-only file system|Permission denied)/s,

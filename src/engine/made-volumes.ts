@@ -1,21 +1,20 @@
+import { randomBytes } from 'node:crypto';
 import type { Journal, JournalNote } from '../core/journal.ts';
 import type { EngineConnection } from './connect.ts';
+import { MADE_LABEL } from './labels.ts';
 import { findVolume } from './source.ts';
 import { ensureVolume, removeVolume, type VolumeSpec } from './volumes.ts';
 
-/** A volume that a run made and has not filled yet; its time of creation tells it from a later one of the same name. */
+/** A volume that a run makes and has not filled yet. */
 export interface MadeVolume {
   engineId: string;
   name: string;
-  createdAt: string;
+  /** Value of its label; tells it from another volume of the same name (Docker's CreatedAt changes with its content). */
+  made: string;
 }
 
 /** Directory of the journal of made volumes, below the state directory. */
 export const MADE_VOLUMES_JOURNAL = 'made-volumes';
-
-async function createdAt(engine: EngineConnection, name: string): Promise<string | undefined> {
-  return ((await findVolume(engine, name)) as { CreatedAt?: string } | undefined)?.CreatedAt;
-}
 
 /** The volumes that one run makes: all are kept, or none is, also when the run is killed. */
 export class MadeVolumes {
@@ -30,14 +29,16 @@ export class MadeVolumes {
 
   /** Makes a volume unless it exists. */
   async ensure(spec: VolumeSpec): Promise<void> {
-    if (!(await ensureVolume(this.#engine, spec))) return;
-    const created = (await createdAt(this.#engine, spec.name)) ?? '';
-    const note = await this.#journal.write({
-      engineId: this.#engine.info.id,
-      name: spec.name,
-      createdAt: created,
-    });
-    this.#made.push({ name: spec.name, note });
+    const made = randomBytes(8).toString('hex');
+    const note = await this.#journal.write({ engineId: this.#engine.info.id, name: spec.name, made });
+    const labels = { ...spec.labels, [MADE_LABEL]: made };
+    try {
+      if (await ensureVolume(this.#engine, { ...spec, labels })) this.#made.push({ name: spec.name, note });
+      else await note.remove();
+    } catch (error) {
+      await note.remove();
+      throw error;
+    }
   }
 
   /** They are filled: they stay. */
@@ -63,7 +64,7 @@ export async function removeHalfFilled(
   const removed: string[] = [];
   for (const { body, note } of await journal.orphans()) {
     if (body.engineId !== engine.info.id) continue;
-    if (body.createdAt !== '' && (await createdAt(engine, body.name)) === body.createdAt) {
+    if ((await findVolume(engine, body.name))?.Labels?.[MADE_LABEL] === body.made) {
       // In use: perhaps by a helper that is about to be removed. The note stays for the next command.
       if (!(await removeVolume(engine, body.name))) continue;
       removed.push(body.name);

@@ -1,4 +1,5 @@
 import { VolbakError } from '../../core/errors.ts';
+import { MADE_LABEL } from '../../engine/labels.ts';
 import type { ResolvedSource } from '../../engine/source.ts';
 import type { VolumeSpec } from '../../engine/volumes.ts';
 import type { Manifest, ManifestVolume } from '../../repository/manifest.ts';
@@ -72,7 +73,9 @@ function specOf(
   // A bind mount was a directory of its host: it comes back as an ordinary volume.
   const driver = options.driver ?? (source.bind ? 'local' : source.driver);
   const own = options.driver === undefined || options.driver === source.driver ? source.driverOpts : {};
-  const labels = Object.entries(source.labels).filter(([key]) => key !== 'com.docker.volume.anonymous');
+  const labels = Object.entries(source.labels).filter(
+    ([key]) => key !== 'com.docker.volume.anonymous' && key !== MADE_LABEL,
+  );
   return { name, driver, driverOpts: { ...own, ...options.driverOpts }, labels: Object.fromEntries(labels) };
 }
 

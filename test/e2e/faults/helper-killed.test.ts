@@ -1,0 +1,61 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import { docker, engines } from '../../support/engine.ts';
+import {
+  bigVolume,
+  eventually,
+  expectNothingLeft,
+  helpers,
+  makeScene,
+  type Scene,
+  start,
+  volumes,
+} from '../../support/scene.ts';
+import { volbakOk } from '../../support/volbak.ts';
+
+let scene: Scene;
+let volume: string;
+
+beforeAll(async () => {
+  scene = await makeScene(engines().a);
+  volume = await bigVolume(scene, 'big', 300);
+  await volbakOk([...scene.options, 'backup', '--volume', volume]);
+});
+
+const killHelper = (purpose: string) =>
+  eventually(`a running helper (${purpose})`, async () => {
+    const [id] = await helpers(scene.host, purpose);
+    return (
+      id !== undefined &&
+      docker(scene.host, 'kill', id).then(
+        () => true,
+        () => false,
+      )
+    );
+  });
+
+describe.each(['pipe', 'attach'])('a helper killed in the middle, lane %s', (lane) => {
+  test('ends a backup with exit 22: no manifest, no helper', async () => {
+    const running = await start([...scene.options, '--lane', lane, 'backup', '--volume', volume, '--full']);
+    await running.event((e) => e.event === 'volume-start');
+    await killHelper('read');
+    const { exit, json } = await running.end();
+    expect(json.at(-1)).toMatchObject({ event: 'error', code: 'HELPER_FAILED', exit: 22 });
+    expect(json.at(-1).message).toContain('exit code 137');
+    expect(json.at(-1).hint).toContain('killed');
+    expect(exit).toBe(22);
+    await expectNothingLeft(scene, running, 1);
+  });
+
+  test('ends a restore with exit 22: no volume, no helper', async () => {
+    const target = scene.name(`restored-${lane}`);
+    const running = await start([...scene.options, '--lane', lane, 'restore', volume, '--to-volume', target]);
+    await running.event((e) => e.event === 'progress');
+    await killHelper('extract');
+    const { exit, json } = await running.end();
+    expect(json.at(-1)).toMatchObject({ event: 'error', code: 'HELPER_FAILED', exit: 22 });
+    expect(json.at(-1).message).toContain('137');
+    expect(exit).toBe(22);
+    await expectNothingLeft(scene, running, 1);
+    expect(await volumes(scene.host, target)).toEqual([]);
+  });
+});

@@ -52,9 +52,10 @@ Lines that begin with $ are commands, as you would type them.
 TEXT
 
 title '1. Getting ready'
-prepare_node
 prepare_engine
+step='installing packages'
 test/support/packages.sh jq=jq zstd=zstd getfattr=attr
+prepare_node
 work=$(mktemp -d "${TMPDIR:-/tmp}/volbak-demo-XXXXXX")
 choose_engine
 export PATH=$root/bin:$PATH XDG_STATE_HOME=$work/state XDG_CACHE_HOME=$work/cache NO_COLOR=1

@@ -1,4 +1,5 @@
 import { VolbakError } from '../core/errors.ts';
+import { decodePart, flag } from './url-parts.ts';
 
 /** What an `s3://` URL says. */
 export interface S3Options {
@@ -38,11 +39,7 @@ export function parseS3Url(url: URL): S3Options {
       hint: `Known are ${KNOWN.join(', ')}.`,
     });
   }
-  if (url.username !== '' || url.password !== '') {
-    throw new VolbakError('USAGE', 'no keys in the repository URL, please: it is printed and logged', {
-      hint: 'Give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile.',
-    });
-  }
+  refuseKeys(url);
   const bucket = url.hostname;
   if (!/^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$/i.test(bucket)) {
     throw new VolbakError('USAGE', `'${bucket}' is no name of a bucket`, {
@@ -54,9 +51,8 @@ export function parseS3Url(url: URL): S3Options {
     throw new VolbakError('USAGE', `checksum is required or supported, not '${checksum}'`);
   }
   const endpoint = query.get('endpoint') ?? undefined;
-  if (endpoint !== undefined && !URL.canParse(endpoint))
-    throw new VolbakError('USAGE', `the endpoint '${endpoint}' is no URL`);
-  const path = decodeURIComponent(url.pathname).replace(/^\/+|\/+$/g, '');
+  if (endpoint !== undefined) checkEndpoint(endpoint);
+  const path = decodePart(url.pathname).replace(/^\/+|\/+$/g, '');
   return {
     bucket,
     prefix: path === '' ? '' : `${path}/`,
@@ -72,11 +68,18 @@ export function parseS3Url(url: URL): S3Options {
   };
 }
 
-/** A yes-or-no option of a URL: `?insecure`, `?insecure=true`. */
-export function flag(query: URLSearchParams, name: string, fallback: boolean): boolean {
-  const value = query.get(name);
-  if (value === null) return fallback;
-  if (['', 'true', '1', 'yes'].includes(value)) return true;
-  if (['false', '0', 'no'].includes(value)) return false;
-  throw new VolbakError('USAGE', `${name} in the repository URL is true or false, not '${value}'`);
+function refuseKeys(url: URL): void {
+  if (url.username === '' && url.password === '') return;
+  throw new VolbakError('USAGE', 'no keys in the repository URL, please: it is printed and logged', {
+    hint: 'Give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile.',
+  });
+}
+
+function checkEndpoint(endpoint: string): void {
+  if (!URL.canParse(endpoint) || !/^https?:$/.test(new URL(endpoint).protocol)) {
+    throw new VolbakError('USAGE', `the endpoint '${endpoint}' is no URL`, {
+      hint: '?endpoint=https://s3.example.net',
+    });
+  }
+  refuseKeys(new URL(endpoint));
 }

@@ -13,7 +13,7 @@ import {
   S3Client,
 } from '@aws-sdk/client-s3';
 import { NodeHttpHandler } from '@smithy/node-http-handler';
-import { isVolbakError, VolbakError } from '../core/errors.ts';
+import { isVolbakError, messageOf, VolbakError } from '../core/errors.ts';
 import { assertKey } from './keys.ts';
 import { explainS3Error } from './s3-errors.ts';
 import type { S3Options } from './s3-options.ts';
@@ -252,7 +252,7 @@ function createClient(options: S3Options): S3Client {
   const tls = {
     ...agent,
     ...(options.insecure ? { rejectUnauthorized: false } : {}),
-    ...(options.caFile === undefined ? {} : { ca: readFileSync(options.caFile) }),
+    ...(options.caFile === undefined ? {} : { ca: readCa(options.caFile) }),
   };
   const checksums = options.checksum === 'supported' ? 'WHEN_SUPPORTED' : 'WHEN_REQUIRED';
   return new S3Client({
@@ -270,4 +270,15 @@ function createClient(options: S3Options): S3Client {
       socketTimeout: 60_000,
     }),
   });
+}
+
+function readCa(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw new VolbakError('CONFIG', `the CA file ${file} cannot be read: ${messageOf(error)}`, {
+      hint: 'It is named by ?ca= in the repository URL.',
+      cause: error,
+    });
+  }
 }

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { VolbakError } from '../core/errors.ts';
-import { flag } from './s3-options.ts';
 import type { StoreEnvironment } from './url.ts';
+import { decodePart, flag } from './url-parts.ts';
 
 /** What an `sftp://` URL says. */
 export interface SftpOptions {
@@ -35,17 +35,17 @@ export function parseSftpUrl(url: URL, env: StoreEnvironment): SftpOptions {
       hint: 'Use a key (?key=), an agent, or VOLBAK_SFTP_PASSWORD.',
     });
   }
-  if (url.hostname === '' || url.pathname.replace(/\/+/g, '/') === '/' || url.pathname === '') {
+  const path = decodePart(url.pathname).replace(/\/+$/, '');
+  if (url.hostname === '' || path === '' || path === '/~') {
     throw new VolbakError('USAGE', 'an sftp repository needs a host and a directory', {
       hint: 'sftp://user@host/srv/backup',
     });
   }
-  const path = decodeURIComponent(url.pathname).replace(/\/+$/, '');
   const ssh = join(env.homeDirectory, '.ssh');
   return {
     host: url.hostname.replace(/^\[|\]$/g, ''),
     port: url.port === '' ? 22 : Number(url.port),
-    user: url.username === '' ? env.user : decodeURIComponent(url.username),
+    user: url.username === '' ? env.user : decodePart(url.username),
     directory: path.startsWith('/~/') ? path.slice(3) : path,
     keyFile: query.get('key') ?? undefined,
     agentSocket: env.agentSocket,

@@ -113,6 +113,11 @@ export class SftpStore implements Store {
       } catch (error) {
         if (statusOf(error) !== STATUS.NO_SUCH_FILE) throw error;
       }
+      // Each session has a directory of its own: empty ones would pile up. One that is in use refuses.
+      const directory = posix.dirname(path);
+      if (directory === this.#root) return;
+      this.#made.delete(directory);
+      await call<void>((done) => sftp.rmdir(directory, done as never)).catch(() => {});
     });
   }
 

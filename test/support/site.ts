@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process';
+import { readdirSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { cleanupEngine, docker, engines, mountpoint } from './engine.ts';
 import { afterwards, tempDir, uniqueName } from './temp.ts';
@@ -138,29 +140,41 @@ export function helpers(host: string): Promise<string> {
 }
 
 /**
- * Starts volbak and halts it (SIGSTOP) as soon as a helper with this purpose runs: the helper's tar waits, as soon as
- * the lane is full. Does `meanwhile`, lets it go on, and answers with its end.
+ * Starts a backup and halts it (SIGSTOP) while the helper's tar has the file `open` of the volume open: tar waits as
+ * soon as the lane is full. Does `meanwhile`, lets it go on, and answers with its end. The file must be large.
  */
-export async function haltedDuring(
+export async function haltedWhileReading(
   at: Site,
-  purpose: string,
+  open: string,
   args: string[],
   meanwhile: (helper: string) => Promise<void>,
 ): Promise<VolbakResult> {
   const child = await at.start(...args);
   child.stdin.end();
   const end = finished(child);
-  try {
-    const helper = await Promise.race([
-      helperAtWork(at.host, purpose),
-      end.then(({ exit, stdout }) => {
-        throw new Error(`volbak ended before its helper was seen: exit ${exit}\n${stdout}`);
-      }),
-    ]);
+  const early = end.then(({ exit, stdout }) => {
+    throw new Error(`volbak ended before '${open}' was seen to be read: exit ${exit}\n${stdout}`);
+  });
+  const halted = (async () => {
+    const helper = await helperAtWork(at.host, 'read');
+    const pid = await at.docker('inspect', '-f', '{{.State.Pid}}', helper);
+    while (child.exitCode === null && !isOpen(pid, open)) await setImmediate();
     child.kill('SIGSTOP');
-    await meanwhile(helper);
+    return helper;
+  })();
+  try {
+    await meanwhile(await Promise.race([halted, early]));
   } finally {
     child.kill('SIGCONT');
   }
   return end;
+}
+
+function isOpen(pid: string, name: string): boolean {
+  try {
+    const dir = `/proc/${pid}/fd`;
+    return readdirSync(dir).some((fd) => readlinkSync(`${dir}/${fd}`).endsWith(`/${name}`));
+  } catch {
+    return false;
+  }
 }

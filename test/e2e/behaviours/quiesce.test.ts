@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { failure, haltedDuring, type Site, site } from '../../support/site.ts';
+import { failure, haltedWhileReading, type Site, site } from '../../support/site.ts';
 import { type Json, volbakOk } from '../../support/volbak.ts';
 
 /** A running container that ends at once when it is stopped. */
@@ -32,13 +32,13 @@ describe('two containers may write one volume: --stop and --pause are for all th
     '%s: all are %s while the volume is read, and all run afterwards; a stopped one is not started',
     async (option, halted) => {
       const at = await site();
-      const volume = await at.volume('v', 'head -c 40000000 /dev/urandom >big');
+      const volume = await at.volume('v', 'head -c 200000000 /dev/zero >big');
       await running(at, 'named', '-v', `${volume}:/data`);
       await running(at, 'other', '-v', `${volume}:/elsewhere:ro`);
       await running(at, 'unrelated');
       await at.container('stopped', '-v', `${volume}:/data`, 'toolbox', 'sleep', '600');
       const all = ['named', 'other', 'unrelated', 'stopped'];
-      const result = await haltedDuring(at, 'read', ['backup', at.name('named'), option], async () => {
+      const result = await haltedWhileReading(at, 'big', ['backup', at.name('named'), option], async () => {
         expect(await states(at, ...all)).toEqual([halted, halted, 'running', 'created']);
       });
       expect(result.exit).toBe(0);

@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { docker, dockerOk, dockerTry, engines, mountpoint } from '../../support/engine.ts';
-import { bash, failure, fingerprint, haltedDuring, helpers, type Site, site } from '../../support/site.ts';
+import {
+  bash,
+  failure,
+  fingerprint,
+  haltedWhileReading,
+  helpers,
+  type Site,
+  site,
+} from '../../support/site.ts';
 import { afterwards, tempDir, uniqueName } from '../../support/temp.ts';
 import { treeDifferences } from '../../support/trees.ts';
 import type { Json } from '../../support/volbak.ts';
@@ -308,7 +316,7 @@ describe('an empty volume', () => {
 });
 
 describe(':ro stops even root', () => {
-  const BIG = 'head -c 40000000 /dev/urandom >big; echo small >small';
+  const BIG = 'head -c 200000000 /dev/zero >big; echo small >small';
 
   it.each(['pipe', 'attach'])(
     'lane %s: a helper can write nowhere, has no network and one capability, and is gone afterwards',
@@ -317,9 +325,9 @@ describe(':ro stops even root', () => {
       const volume = await at.volume('v', BIG);
       await at.container('c', '-v', `${volume}:/data`, 'busybox', 'true');
       const before = await fingerprint(await mountpoint(at.host, volume));
-      const result = await haltedDuring(
+      const result = await haltedWhileReading(
         at,
-        'read',
+        'big',
         ['--lane', lane, 'backup', at.name('c')],
         async (helper) => {
           const [{ HostConfig, Mounts, Config }] = JSON.parse(await at.docker('inspect', helper));
@@ -370,16 +378,16 @@ describe(':ro stops even root', () => {
       'toolbox',
       'sh',
       '-c',
-      'head -c 40000000 /dev/urandom >/data/big',
+      'head -c 200000000 /dev/zero >/data/big',
     );
     const volume = await volumeAt(at, at.name('c'), '/data');
     afterwards(() => dockerTry(at.host, 'volume', 'rm', '-f', volume));
-    const result = await haltedDuring(at, 'read', ['backup', at.name('c')], async () => {
+    const result = await haltedWhileReading(at, 'big', ['backup', at.name('c')], async () => {
       await at.docker('rm', '-f', at.name('c'));
     });
     expect(result.exit).toBe(0);
     expect(await dockerOk(at.host, 'volume', 'inspect', volume)).toBe(true);
-    expect(await at.inside(volume, 'stat -c %s big')).toBe('40000000');
+    expect(await at.inside(volume, 'stat -c %s big')).toBe('200000000');
   });
 });
 

@@ -122,6 +122,19 @@ export class LocalStore implements Store {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw this.#translate(error, 'delete', key);
     }
+    await this.#removeIfEmpty(dirname(this.#path(key)));
+  }
+
+  /** Each session has a directory of its own: empty ones would pile up. */
+  async #removeIfEmpty(directory: string): Promise<void> {
+    for (let d = directory; d !== this.#root; d = dirname(d)) {
+      this.#madeDirectories.delete(d);
+      const removed = await rmdir(d).then(
+        () => true,
+        () => false,
+      );
+      if (!removed) return;
+    }
   }
 
   async close(): Promise<void> {}

@@ -1,20 +1,25 @@
 import { randomBytes } from 'node:crypto';
 import { posix } from 'node:path';
-import type { FileEntryWithStats, SFTPWrapper, Stats } from 'ssh2';
+import type { SFTPWrapper, Stats } from 'ssh2';
 import { isVolbakError, VolbakError } from '../core/errors.ts';
 import { assertKey } from './keys.ts';
 import { connectSftp, type SftpConnection } from './sftp-connection.ts';
 import { explainSftpError, STATUS, statusOf } from './sftp-errors.ts';
+import {
+  type Callback,
+  call,
+  explainFull,
+  type FileSystemStats,
+  isUnsupported,
+  readBlocks,
+  readDirectory,
+  replace,
+  writeFile,
+} from './sftp-io.ts';
 import type { SftpOptions } from './sftp-options.ts';
 import type { GetOptions, PutOptions, Store, StoredObject } from './store.ts';
 
 const TEMPORARY = '.tmp-';
-/** Bytes of one request and requests on their way: a window of 4 MiB hides the latency of most lines. */
-const BLOCK = 32 * 1024;
-const IN_FLIGHT = 128;
-
-type Callback<T> = (error: Error | null | undefined, value: T) => void;
-
 /** A store on any host with SFTP: temporary name, fsync where offered, rename into place. */
 export class SftpStore implements Store {
   readonly label: string;
@@ -212,135 +217,5 @@ export class SftpStore implements Store {
       if (stats) return explainFull(stats, size, this.label) ?? error;
       if (at === '/' || at === '.') return error;
     }
-  }
-}
-
-/** statvfs@openssh.com, as ssh2 gives it. */
-interface FileSystemStats {
-  f_bavail: number | bigint;
-  f_bsize: number | bigint;
-  f_frsize: number | bigint;
-  f_flag: number | bigint;
-}
-
-const READ_ONLY_FLAG = 1;
-
-function explainFull(stats: FileSystemStats, size: number, label: string): VolbakError | undefined {
-  if (Number(stats.f_flag) & READ_ONLY_FLAG) {
-    return new VolbakError('STORE_DENIED', `${label} lies on a read-only file system`);
-  }
-  const available = Number(stats.f_bavail) * Number(stats.f_frsize || stats.f_bsize);
-  if (available > size + 64 * 1024) return undefined;
-  return new VolbakError('STORE_FULL', `no space left in ${label}`, {
-    hint: 'Make room; nothing of the earlier snapshots is lost.',
-  });
-}
-
-function isUnsupported(error: unknown): boolean {
-  return (
-    statusOf(error) === STATUS.UNSUPPORTED || /does not support|extended/i.test((error as Error).message)
-  );
-}
-
-function call<T>(run: (done: Callback<T>) => unknown): Promise<T> {
-  return new Promise((resolve, reject) => {
-    try {
-      run((error, value) => (error ? reject(error) : resolve(value)));
-    } catch (error) {
-      reject(error);
-    }
-  });
-}
-
-async function readDirectory(sftp: SFTPWrapper, path: string): Promise<FileEntryWithStats[]> {
-  try {
-    return await call<FileEntryWithStats[]>((done) => sftp.readdir(path, done));
-  } catch (error) {
-    if (statusOf(error) === STATUS.NO_SUCH_FILE) return [];
-    throw error;
-  }
-}
-
-async function writeFile(
-  sftp: SFTPWrapper,
-  path: string,
-  bytes: Uint8Array,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const handle = await call<Buffer>((done) => sftp.open(path, 'wx', { mode: 0o600 }, done));
-  try {
-    const data = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    await inFlight(data.length, signal, (at, length) =>
-      call<void>((done) => sftp.write(handle, data, at, length, at, done as never)),
-    );
-    await call<void>((done) => sftp.ext_openssh_fsync(handle, done as never)).catch((error: unknown) => {
-      if (!isUnsupported(error)) throw error;
-    });
-  } finally {
-    await call<void>((done) => sftp.close(handle, done as never));
-  }
-}
-
-async function readBlocks(
-  sftp: SFTPWrapper,
-  handle: Buffer,
-  offset: number,
-  length: number,
-  signal: AbortSignal | undefined,
-): Promise<Buffer> {
-  const out = Buffer.allocUnsafeSlow(length);
-  const readAt = async (at: number, size: number): Promise<void> => {
-    for (let done = 0; done < size; ) {
-      const read = await new Promise<number>((resolve, reject) => {
-        sftp.read(handle, out, at + done, size - done, offset + at + done, (error, count) =>
-          error ? reject(error) : resolve(count),
-        );
-      });
-      if (read === 0) throw new VolbakError('INTEGRITY', 'a file became shorter while it was read');
-      done += read;
-    }
-  };
-  await inFlight(length, signal, readAt);
-  return out;
-}
-
-/** Runs one request a block, many on their way at the same time; the first failure ends it. */
-async function inFlight(
-  length: number,
-  signal: AbortSignal | undefined,
-  request: (at: number, size: number) => Promise<void>,
-): Promise<void> {
-  let next = 0;
-  const lane = async () => {
-    while (next < length) {
-      signal?.throwIfAborted();
-      const at = next;
-      next += BLOCK;
-      try {
-        await request(at, Math.min(BLOCK, length - at));
-      } catch (error) {
-        next = length;
-        throw error;
-      }
-    }
-  };
-  const lanes = Math.min(IN_FLIGHT, Math.ceil(length / BLOCK));
-  const results = await Promise.allSettled(Array.from({ length: lanes }, lane));
-  const failed = results.find((result) => result.status === 'rejected');
-  if (failed) throw failed.reason;
-}
-
-/** posix-rename replaces at once; without it a file that is there already has to go first. */
-async function replace(sftp: SFTPWrapper, temporary: string, path: string): Promise<void> {
-  try {
-    await call<void>((done) => sftp.ext_openssh_rename(temporary, path, done as never));
-  } catch (error) {
-    if (!isUnsupported(error)) throw error;
-    const rename = () => call<void>((done) => sftp.rename(temporary, path, done as never));
-    await rename().catch(async (refused: unknown) => {
-      if (statusOf(refused) !== STATUS.FAILURE) throw refused;
-      await call<void>((done) => sftp.unlink(path, done as never)).catch(() => {});
-      await rename();
-    });
   }
 }

@@ -110,13 +110,14 @@ export async function start(
     },
     () => {},
   );
+  const told = async () => `${(await result).stderr}${(await result).stdout}`;
   return {
     child,
     temporary,
     async event(fits) {
       for (let at = 0; ; ) {
         for (; at < events.length; at++) if (fits(events[at])) return events[at];
-        if (over) throw new Error(`ended before the event:\n${JSON.stringify(await result, null, 1)}`);
+        if (over) throw new Error(`ended before the event:\n${await told()}`);
         await new Promise<void>((resolve) => {
           wake = resolve;
         });

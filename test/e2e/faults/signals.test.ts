@@ -156,8 +156,8 @@ test.each(['--stop', '--pause'])(
     expect(await readdir(path.join(state, 'volbak/quiesced'))).toHaveLength(1);
 
     const { stderr } = await volbakOk([...scene.options, 'backup', '--volume', volume, '--dry-run']);
-    expect(stderr).toContain(`an earlier run was killed; started again: ${container}`);
-    expect(stderr).toContain('removed 1 helper container of a killed run');
+    expect(stderr).toContain(`an earlier run was killed: started again: ${container}`);
+    expect(stderr).toContain('an earlier run was killed: removed 1 helper container');
     expect(await stateOf(container)).toBe('running');
     expect(await helpers(scene.host)).toEqual([]);
     expect(await readdir(path.join(state, 'volbak/quiesced'))).toEqual([]);

@@ -18,6 +18,7 @@ import { extractInto } from '../write/extract.ts';
 import { inspectTargets, type TargetState } from '../write/inspect.ts';
 import { assertSpace, assertWritable, type OnConflict, writeVolumes } from '../write/write-volumes.ts';
 import { isWhole, type Selection, volumeTar } from './content.ts';
+import { holdsOnlyImageFiles } from './image-content.ts';
 import { planTargets, type RestoreTarget, type TargetOptions } from './targets.ts';
 
 export interface RestoreOptions extends TargetOptions {
@@ -139,7 +140,22 @@ async function inspectExisting(
     if (await findVolume(ctx.engine, spec.name)) existing.push({ name: spec.name });
   if (existing.length === 0) return;
   const states = await inspectTargets(ctx, mountEach(existing, true));
-  for (const [name, state] of states) assertWritable(name, state, options.onConflict);
+  for (const [name, state] of states) {
+    try {
+      assertWritable(name, state, options.onConflict);
+    } catch (error) {
+      const onlyImage =
+        options.into && (await holdsOnlyImageFiles(ctx, options.into, name).catch(() => false));
+      if (!onlyImage) throw error;
+      throw new VolbakError(
+        'TARGET_NOT_EMPTY',
+        `volume ${name} is not empty, but holds only what the image of ${options.into?.name} put there`,
+        {
+          hint: 'Nobody wrote into it: --on-conflict replace is safe.',
+        },
+      );
+    }
+  }
 }
 
 async function stopUsers(

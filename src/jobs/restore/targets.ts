@@ -76,7 +76,19 @@ function specOf(
   const labels = Object.entries(source.labels).filter(
     ([key]) => key !== 'com.docker.volume.anonymous' && key !== MADE_LABEL,
   );
-  return { name, driver, driverOpts: { ...own, ...options.driverOpts }, labels: Object.fromEntries(labels) };
+  const driverOpts = { ...own, ...givenOptions(source, chosen, options) };
+  return { name, driver, driverOpts, labels: Object.fromEntries(labels) };
+}
+
+/** An option that some of the volumes had is for those alone; any other is for all. */
+function givenOptions(
+  source: ManifestVolume,
+  chosen: readonly ManifestVolume[],
+  { driver, driverOpts }: TargetOptions,
+): Record<string, string> {
+  const isForAll = (key: string) => driver !== undefined || !chosen.some((v) => key in v.driverOpts);
+  const given = Object.entries(driverOpts).filter(([key]) => isForAll(key) || key in source.driverOpts);
+  return Object.fromEntries(given);
 }
 
 function matchByMount(

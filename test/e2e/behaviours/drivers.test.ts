@@ -45,6 +45,24 @@ describe('local driver with options; third-party drivers; labels', () => {
     );
   });
 
+  it('a secret given anew is for the volume that had it, not for the ordinary one beside it', async () => {
+    const at = await site();
+    const dir = await tempDir();
+    const secret = 'o=bind,password=hunter2secret';
+    const a = await at.volume('a', '', '-o', 'type=none', '-o', `device=${dir}`, '-o', secret);
+    const b = await at.volume('b', 'echo b >file');
+    await bash(`echo a >'${dir}/file'`);
+    const c = await at.container('c', '-v', `${a}:/a`, '-v', `${b}:/b`, 'busybox', 'true');
+    await at.ok('backup', c);
+    await at.docker('rm', c);
+    await at.docker('volume', 'rm', a, b);
+    await bash('find . -mindepth 1 -delete', { cwd: dir });
+    await at.ok('restore', c, '--driver-opt', secret);
+    expect(await bash('cat file', { cwd: dir })).toBe('a');
+    expect(await at.inside(b, 'cat file')).toBe('b');
+    expect(await at.docker('volume', 'inspect', '-f', '{{.Options}}', b)).toBe('map[]');
+  });
+
   it('options of the local driver decide where the files are, also after a restore', async () => {
     const at = await site();
     const dir = await tempDir();

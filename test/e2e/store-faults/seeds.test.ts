@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { resolveContainer } from '../../../src/engine/source.ts';
 import { BackupJob } from '../../../src/jobs/backup/backup.ts';
 import { CopyJob } from '../../../src/jobs/copy/copy.ts';
@@ -23,6 +23,14 @@ import {
   tarsOf,
   verifyAll,
 } from './laboratory.ts';
+
+// One pool of threads for all jobs: to start a new one for each would be most of the time of this file. Its threads
+// know no table of frames, so what is known already is found a step later, by the writer.
+vi.mock('../../../src/codec/pool.ts', async (original) => {
+  const real = await original<typeof import('../../../src/codec/pool.ts')>();
+  const shared = real.createFramePool();
+  return { ...real, createFramePool: () => ({ ...shared, close: async () => {} }) };
+});
 
 /** Seeds without an engine; the whole is run by VOLBAK_SEEDS=5000 npm test -- test/e2e/store-faults. */
 const SEEDS = Number(process.env.VOLBAK_SEEDS ?? 500);

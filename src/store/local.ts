@@ -7,6 +7,8 @@ import { assertKey } from './keys.ts';
 import type { GetOptions, PutOptions, Store, StoredObject } from './store.ts';
 
 const TEMPORARY = '.tmp-';
+/** How often a put makes its directory anew. */
+const MOST_TRIES = 10;
 
 /** A store in a directory: temporary file, fsync, rename, fsync of the directory. */
 export class LocalStore implements Store {
@@ -24,20 +26,26 @@ export class LocalStore implements Store {
     const path = this.#path(key);
     const temporary = join(dirname(path), TEMPORARY + randomBytes(8).toString('hex'));
     try {
-      await this.#makeDirectory(dirname(path));
-      await writeDurably(temporary, bytes, options.signal).catch(async (error) => {
-        if (error.code !== 'ENOENT') throw error;
-        // Someone removed the directory since it was made.
-        this.#madeDirectories.clear();
-        await this.#makeDirectory(dirname(path));
-        await writeDurably(temporary, bytes, options.signal);
-      });
+      await this.#writeTemporary(temporary, bytes, options.signal);
       await (options.ifAbsent ? link(temporary, path) : rename(temporary, path));
       await syncDirectory(dirname(path));
     } catch (error) {
       throw this.#translate(error, 'write', key);
     } finally {
       await unlink(temporary).catch(() => {});
+    }
+  }
+
+  /** Deletes elsewhere take directories away that are empty for a moment: then they are made again. */
+  async #writeTemporary(path: string, bytes: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      try {
+        await this.#makeDirectory(dirname(path));
+        return await writeDurably(path, bytes, signal);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || tries === MOST_TRIES) throw error;
+        this.#madeDirectories.clear();
+      }
     }
   }
 
@@ -144,8 +152,7 @@ export class LocalStore implements Store {
     return join(this.#root, key);
   }
 
-  /** Like mkdir -p, durably. Node's own `recursive` says ENOENT for a read-only place and EEXIST for a file. */
-  /** Like `mkdir -p`, durably. `again`: the parent is there; who still says ENOENT then (procfs) means no. */
+  /** Like `mkdir -p`, durably; Node's own says ENOENT for a read-only place and EEXIST for a file. `again`: the parent is there; who still says ENOENT then (procfs) means no. */
   async #makeDirectory(directory: string, again = false): Promise<void> {
     if (this.#madeDirectories.has(directory)) return;
     try {

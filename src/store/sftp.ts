@@ -20,6 +20,8 @@ import type { SftpOptions } from './sftp-options.ts';
 import type { GetOptions, PutOptions, Store, StoredObject } from './store.ts';
 
 const TEMPORARY = '.tmp-';
+/** How often a put makes its directory anew. */
+const MOST_TRIES = 10;
 /** A store on any host with SFTP: temporary name, fsync where offered, rename into place. */
 export class SftpStore implements Store {
   readonly label: string;
@@ -38,15 +40,20 @@ export class SftpStore implements Store {
     const path = this.#path(key);
     const temporary = posix.join(posix.dirname(path), TEMPORARY + randomBytes(8).toString('hex'));
     await this.#do('write', key, options.signal, async (sftp) => {
-      await this.#makeDirectory(sftp, posix.dirname(path));
-      try {
-        await writeFile(sftp, temporary, bytes, options.signal);
-        if (options.ifAbsent) await this.#placeIfAbsent(sftp, temporary, path, key);
-        else await replace(sftp, temporary, path);
-      } catch (error) {
-        this.#made.clear();
-        await call<void>((done) => sftp.unlink(temporary, done as never)).catch(() => {});
-        throw await this.#whyFailed(sftp, error, path, bytes.length);
+      for (let tries = 1; ; tries++) {
+        await this.#makeDirectory(sftp, posix.dirname(path));
+        try {
+          await writeFile(sftp, temporary, bytes, options.signal);
+          if (options.ifAbsent) await this.#placeIfAbsent(sftp, temporary, path, key);
+          else await replace(sftp, temporary, path);
+          return;
+        } catch (error) {
+          this.#made.clear();
+          // A delete elsewhere may have taken the directory away while it was empty.
+          if (statusOf(error) === STATUS.NO_SUCH_FILE && tries < MOST_TRIES) continue;
+          await call<void>((done) => sftp.unlink(temporary, done as never)).catch(() => {});
+          throw await this.#whyFailed(sftp, error, path, bytes.length);
+        }
       }
     });
   }
@@ -174,16 +181,20 @@ export class SftpStore implements Store {
 
   async #makeDirectory(sftp: SFTPWrapper, directory: string): Promise<void> {
     if (this.#made.has(directory) || directory === '.' || directory === '/') return;
-    try {
-      await call<void>((done) => sftp.mkdir(directory, { mode: 0o700 }, done as never));
-    } catch (error) {
-      if (statusOf(error) === STATUS.NO_SUCH_FILE) {
-        await this.#makeDirectory(sftp, posix.dirname(directory));
-        return this.#makeDirectory(sftp, directory);
+    for (let tries = 1; ; tries++) {
+      try {
+        await call<void>((done) => sftp.mkdir(directory, { mode: 0o700 }, done as never));
+        break;
+      } catch (error) {
+        // "Failure" is what servers say of a directory that is there already, and another run may just remove it.
+        const there = await call<Stats>((done) => sftp.stat(directory, done)).catch(() => undefined);
+        if (there?.isDirectory()) break;
+        if (there || tries === MOST_TRIES || statusOf(error) === STATUS.PERMISSION_DENIED)
+          throw await this.#whyFailed(sftp, error, directory, 0);
+        this.#made.delete(posix.dirname(directory));
+        if (statusOf(error) === STATUS.NO_SUCH_FILE)
+          await this.#makeDirectory(sftp, posix.dirname(directory));
       }
-      // "Failure" is what servers say of a directory that is there already.
-      const there = await call<Stats>((done) => sftp.stat(directory, done)).catch(() => undefined);
-      if (!there?.isDirectory()) throw await this.#whyFailed(sftp, error, posix.dirname(directory), 0);
     }
     this.#made.add(directory);
   }

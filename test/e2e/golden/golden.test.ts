@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { cp } from 'node:fs/promises';
 import path from 'node:path';
 import { expect, it } from 'vitest';
-import { docker, engines, mountpoint } from '../../support/engine.ts';
+import { cleanupEngine, engines, mountpoint } from '../../support/engine.ts';
 import { goldenRepository, goldenSnapshots } from '../../support/golden.ts';
 import { afterwards, tempDir, uniqueName } from '../../support/temp.ts';
 import { volbakOk } from '../../support/volbak.ts';
@@ -17,7 +17,7 @@ it('the golden repository of format 1 is restored into volumes with the digests 
   for (const { id, volumes } of goldenSnapshots()) {
     for (const { name, digest } of volumes) {
       const target = uniqueName('golden');
-      afterwards(() => docker(a, 'volume', 'rm', target).then(() => {}));
+      afterwards(() => cleanupEngine(a, target));
       await volbakOk([
         '-H',
         a,

@@ -164,7 +164,7 @@ describe(`${SEEDS} seeds of faults`, () => {
     const count = { copied: 0, refused: 0, read: 0, verified: 0, found: 0, struck: 0 };
     await forSeeds(SEEDS, 3, async (seed) => {
       const retry = seed % 2 === 0;
-      const most = seed % 5 === 0 ? 0.3 : 0.05;
+      const most = seed % 5 === 0 ? 0.5 : 0.15;
       const target = await cloneStore(targetBase);
       const to = faultyStore(target, seed, most, retry);
       const from = seed % 3 === 0 ? faultyStore(source, seed + 1e6, most, retry).store : source;
@@ -209,7 +209,7 @@ describe(`${SEEDS} seeds of faults`, () => {
       const retry = seed % 2 === 0;
       const target = await cloneStore(targetBase);
       const before = await Repository.open(target).then((r) => r.snapshotNames());
-      const to = faultyStore(target, seed + 4e6, seed % 5 === 0 ? 0.15 : 0.02, retry);
+      const to = faultyStore(target, seed + 4e6, seed % 5 === 0 ? 0.3 : 0.08, retry);
       let made: SnapshotName | undefined;
       const failure = await outcome(
         backup(to.store).then((name) => {
@@ -220,7 +220,7 @@ describe(`${SEEDS} seeds of faults`, () => {
       if (failure) count.refused++;
       else count.saved++;
 
-      const from = faultyStore(target, seed + 5e6, seed % 5 === 0 ? 0.15 : 0.01, retry);
+      const from = faultyStore(target, seed + 5e6, seed % 5 === 0 ? 0.3 : 0.08, retry);
       const prefix = uniqueName('seeded');
       try {
         const unrestored = await outcome(restoreAll(from.store, made ?? older, prefix));

@@ -1,4 +1,4 @@
-import { runCommandLine } from './cli/program.ts';
+import { VERSION } from './cli/version.ts';
 import { messageOf, VolbakError } from './core/errors.ts';
 
 const abort = new AbortController();
@@ -27,8 +27,15 @@ function flushed(stream: NodeJS.WriteStream): Promise<void> {
 }
 
 try {
+  const argv = process.argv.slice(2);
+  // Scripts ask often: not worth loading the command line.
+  if (argv.length === 1 && (argv[0] === '--version' || argv[0] === '-V')) {
+    process.stdout.write(`${VERSION}\n`);
+    process.exit(0);
+  }
+  const { runCommandLine } = await import('./cli/program.ts');
   const exitCode = await runCommandLine(
-    process.argv.slice(2),
+    argv,
     {
       stdout: (text) => void process.stdout.write(text),
       stderr: (text) => void process.stderr.write(text),

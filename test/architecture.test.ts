@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 
-// Holds what design/architecture.md says of layout and imports, by scanning the sources.
+// Holds the rules of AGENTS.md on layout and imports, by scanning the sources.
 
 const SRC = path.join(import.meta.dirname, '../src');
 const FILES = readdirSync(SRC, { recursive: true, encoding: 'utf8' })

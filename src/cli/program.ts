@@ -71,7 +71,11 @@ function buildProgram(register: Register, streams: Streams): Command {
     .option('--parallel <n>', 'segments under way at once', positiveInteger)
     .option('--limit-upload <rate>', 'bytes per second to the repository: 500k, 10M', byteRate)
     .option('--limit-download <rate>', 'bytes per second from the repository', byteRate)
-    .option('--retry-for <duration>', 'how long to try a store that does not answer', duration, 120_000)
+    .addOption(
+      new Option('--retry-for <duration>', 'how long to try a store that does not answer')
+        .argParser(duration)
+        .default(120_000, '2m'),
+    )
     .showHelpAfterError('(volbak --help lists commands and options)')
     .configureOutput({ writeOut: streams.stdout, writeErr: streams.stderr })
     .exitOverride();

@@ -123,17 +123,24 @@ async function inFlight(
   if (failed) throw failed.reason;
 }
 
+/** Others may put the same name at the same time. */
+const MOST_RIVALS = 20;
+
 /** posix-rename replaces at once; without it a file that is there already has to go first. */
 export async function replace(sftp: SFTPWrapper, temporary: string, path: string): Promise<void> {
   try {
     await call<void>((done) => sftp.ext_openssh_rename(temporary, path, done as never));
+    return;
   } catch (error) {
     if (!isUnsupported(error)) throw error;
-    const rename = () => call<void>((done) => sftp.rename(temporary, path, done as never));
-    await rename().catch(async (refused: unknown) => {
-      if (statusOf(refused) !== STATUS.FAILURE) throw refused;
+  }
+  for (let rivals = 0; ; rivals++) {
+    try {
+      await call<void>((done) => sftp.rename(temporary, path, done as never));
+      return;
+    } catch (error) {
+      if (statusOf(error) !== STATUS.FAILURE || rivals === MOST_RIVALS) throw error;
       await call<void>((done) => sftp.unlink(path, done as never)).catch(() => {});
-      await rename();
-    });
+    }
   }
 }

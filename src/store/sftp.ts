@@ -29,6 +29,8 @@ export class SftpStore implements Store {
   readonly #root: string;
   #connection: Promise<SftpConnection> | undefined;
   readonly #made = new Set<string>();
+  /** Temporary files whose connection broke before they could be removed. */
+  readonly #strays = new Set<string>();
 
   constructor(options: SftpOptions) {
     this.#options = options;
@@ -46,16 +48,27 @@ export class SftpStore implements Store {
           await writeFile(sftp, temporary, bytes, options.signal);
           if (options.ifAbsent) await this.#placeIfAbsent(sftp, temporary, path, key);
           else await replace(sftp, temporary, path);
+          for (const stray of this.#strays) await this.#removeStray(sftp, stray);
           return;
         } catch (error) {
           this.#made.clear();
           // A delete elsewhere may have taken the directory away while it was empty.
           if (statusOf(error) === STATUS.NO_SUCH_FILE && tries < MOST_TRIES) continue;
-          await call<void>((done) => sftp.unlink(temporary, done as never)).catch(() => {});
+          await this.#removeStray(sftp, temporary);
           throw await this.#whyFailed(sftp, error, path, bytes.length);
         }
       }
     });
+  }
+
+  async #removeStray(sftp: SFTPWrapper, path: string): Promise<void> {
+    this.#strays.add(path);
+    try {
+      await call<void>((done) => sftp.unlink(path, done as never));
+      this.#strays.delete(path);
+    } catch (error) {
+      if (statusOf(error) === STATUS.NO_SUCH_FILE) this.#strays.delete(path);
+    }
   }
 
   async get(key: string, options: GetOptions = {}): Promise<Buffer> {

@@ -1,4 +1,4 @@
-import type { Duplex, Writable } from 'node:stream';
+import type { Duplex, Readable, Writable } from 'node:stream';
 import type Dockerode from 'dockerode';
 import { isVolbakError, messageOf, VolbakError } from '../core/errors.ts';
 import { processIdentity } from '../core/process-identity.ts';
@@ -110,7 +110,7 @@ export async function startHelper(
   try {
     const socket = await wrap(spec, 'attach to', () => attach(engine, container.id, spec.stdin ?? false));
     // Asked for before the start: a helper that ends at once must not be missed.
-    const exit = waitForExit(container, spec);
+    const exit = waitForExit(engine, container.id, spec);
     exit.catch(() => {});
     await wrap(spec, 'start', () => container.start());
     return { id: container.id, stdin: socket, stdout: demultiplex(socket, onStderr), exit, remove };
@@ -144,13 +144,32 @@ function attach(engine: EngineConnection, id: string, stdin: boolean): Promise<D
   });
 }
 
-async function waitForExit(container: Dockerode.Container, spec: HelperSpec): Promise<number> {
-  const result = await wrap(spec, 'wait for', () => container.wait({ condition: 'next-exit' }));
-  const code = (result as { StatusCode?: unknown }).StatusCode;
-  if (typeof code !== 'number') {
+/** Read by hand: docker-modem looks only for an answer's end, so an engine killed meanwhile would never be noticed. */
+async function waitForExit(engine: EngineConnection, id: string, spec: HelperSpec): Promise<number> {
+  const answer = await wrap(spec, 'wait for', async () => {
+    const parts: Buffer[] = [];
+    for await (const part of await requestWait(engine, id)) parts.push(part as Buffer);
+    return Buffer.concat(parts).toString();
+  });
+  const code = /"StatusCode":\s*(\d+)/.exec(answer)?.[1];
+  if (code === undefined) {
     throw new VolbakError('HELPER_FAILED', `the engine did not say how the helper for ${spec.purpose} ended`);
   }
-  return code;
+  return Number(code);
+}
+
+function requestWait(engine: EngineConnection, id: string): Promise<Readable> {
+  return new Promise((resolve, reject) => {
+    engine.docker.modem.dial(
+      {
+        path: `/containers/${id}/wait?condition=next-exit&`, // docker-modem cuts the last character off
+        method: 'POST',
+        isStream: true,
+        statusCodes: { 200: true, 400: 'bad parameter', 404: 'no such container', 500: 'server error' },
+      } as Parameters<typeof engine.docker.modem.dial>[0],
+      (error: unknown, answer: unknown) => (error ? reject(error) : resolve(answer as Readable)),
+    );
+  });
 }
 
 /** Removes a helper; anonymous volumes only where the helper's own image brought them. */

@@ -41,7 +41,7 @@ export class SftpStore implements Store {
   async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<void> {
     const path = this.#path(key);
     const temporary = posix.join(posix.dirname(path), TEMPORARY + randomBytes(8).toString('hex'));
-    await this.#do('write', key, options.signal, async (sftp) => {
+    const work = this.#do('write', key, options.signal, async (sftp) => {
       for (let tries = 1; ; tries++) {
         await this.#makeDirectory(sftp, posix.dirname(path));
         try {
@@ -58,6 +58,11 @@ export class SftpStore implements Store {
           throw await this.#whyFailed(sftp, error, path, bytes.length);
         }
       }
+    });
+    await work.catch((error: unknown) => {
+      // Over a connection that broke nothing can be removed; the next put does it.
+      if (isVolbakError(error) && error.retryable) this.#strays.add(temporary);
+      throw error;
     });
   }
 
@@ -76,7 +81,9 @@ export class SftpStore implements Store {
     return this.#do('read', key, options.signal, async (sftp) => {
       const handle = await this.#open(sftp, path, key);
       try {
-        const size = (await call<Stats>((done) => sftp.fstat(handle, done))).size;
+        const stats = await call<Stats>((done) => sftp.fstat(handle, done));
+        if (stats.isDirectory()) throw new VolbakError('STORE_NOT_FOUND', `${key} is not in ${this.label}`);
+        const { size } = stats;
         const { offset, length } = options.range ?? { offset: 0, length: size };
         if (offset + length > size) {
           throw new VolbakError('INTEGRITY', `${key} in ${this.label} is shorter than it should be`);

@@ -119,7 +119,9 @@ async function restoreInto(
       false,
     );
     const states = await inspectTargets(ctx, attachment);
-    return await fillAll(deps, targets, states, attachment, options, fetch);
+    const restored = await fillAll(deps, targets, states, attachment, options, fetch);
+    await made.keep();
+    return restored;
   } catch (error) {
     const removed = await made.discard();
     if (removed.length > 0) env.emit({ event: 'info', message: `removed again: ${removed.join(', ')}` });

@@ -101,7 +101,7 @@ async function writePipe(helper: Helper, pipe: Pipe, source: AsyncIterable<Uint8
   let file: FileHandle | undefined;
   try {
     file = await open(pipe.path, 'w');
-    if (gone) return;
+    if (gone) throw new Error('it ended before it had read anything');
     for await (const bytes of source) {
       for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten;
     }

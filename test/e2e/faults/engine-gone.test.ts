@@ -4,7 +4,7 @@ import { mkdtemp, readFile, readlink, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { dockerOk } from '../../support/engine.ts';
 import {
   bigVolume,
@@ -15,6 +15,7 @@ import {
   type Scene,
   start,
 } from '../../support/scene.ts';
+import { afterwards } from '../../support/temp.ts';
 import { projectRoot, volbakOk } from '../../support/volbak.ts';
 
 const run = promisify(execFile);
@@ -26,6 +27,10 @@ let volume: string;
 // An engine of its own: it is ended in the middle of things.
 beforeAll(async () => {
   dir = await mkdtemp(path.join(process.env.VOLBAK_TEST_DIR || tmpdir(), 'volbak-e2e-'));
+  afterwards(async () => {
+    await run(script('engines.sh'), ['stop', dir]);
+    await rm(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+  });
   const { stdout } = await run(script('engines.sh'), ['start', dir]);
   const host = stdout.split('\n')[0] as string;
   const cache = process.env.VOLBAK_TEST_IMAGE_CACHE || path.join(projectRoot, '.cache/images');
@@ -36,11 +41,6 @@ beforeAll(async () => {
   scene.options.push('--helper-image', 'toolbox');
   volume = await bigVolume(scene, 'big', 300);
   await volbakOk([...scene.options, 'backup', '--volume', volume]);
-});
-
-afterAll(async () => {
-  await run(script('engines.sh'), ['stop', dir]);
-  await rm(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
 });
 
 /**
@@ -78,7 +78,7 @@ describe.each(['SIGTERM', 'SIGKILL'] as const)('the engine ended by %s in the mi
     ['backup', 'attach'],
     ['restore', 'pipe'],
   ])(
-    'of a %s (%s): a clear error within 30 s, and the next command sweeps the helper',
+    'of a %s (%s): a clear error within 30 s, and the next command sweeps what is left',
     async (what, lane) => {
       const target = scene.name('restored');
       const args =
@@ -97,6 +97,7 @@ describe.each(['SIGTERM', 'SIGKILL'] as const)('the engine ended by %s in the mi
 
       await volbakOk([...scene.options, 'backup', '--volume', volume, '--dry-run']);
       expect(await helpers(scene.host)).toEqual([]);
+      expect(await volumes(scene.host, target)).toEqual([]);
     },
   );
 });

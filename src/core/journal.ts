@@ -13,7 +13,16 @@ export interface JournalEntry<T> {
 
 /** A note on disk, made before the deed and removed after it was undone. */
 export interface JournalNote {
+  /** Raises what stands in the way: a note that stays is acted on by the next command. */
   remove(): Promise<void>;
+}
+
+async function removeNote(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
 }
 
 /** Promises on disk, in a directory of the state directory: replayed by the next command when their process is dead. */
@@ -39,7 +48,7 @@ export class Journal<T> {
     const directory = await open(this.#directory, constants.O_RDONLY);
     await directory.sync();
     await directory.close();
-    return { remove: () => unlink(path).catch(() => {}) };
+    return { remove: () => removeNote(path) };
   }
 
   /** Notes of processes that are dead. A note that cannot be read was cut off before its deed was done. */
@@ -48,7 +57,7 @@ export class Journal<T> {
     const names = await readdir(this.#directory).catch(() => [] as string[]);
     for (const name of names.filter((n) => n.endsWith('.json'))) {
       const path = join(this.#directory, name);
-      const note = { remove: () => unlink(path).catch(() => {}) };
+      const note = { remove: () => removeNote(path) };
       try {
         const entry = JSON.parse(await readFile(path, 'utf8')) as JournalEntry<T>;
         if (processState(entry.owner) === 'dead') found.push({ body: entry.body, note });

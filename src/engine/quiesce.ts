@@ -48,7 +48,10 @@ export async function quiesce(
   const note = await journal.write({ engineId: engine.info.id, mode, containers: list });
   let resumed: Promise<void> | undefined;
   const resume = () => {
-    resumed ??= resumeAll(engine, mode, list).then(() => note.remove());
+    resumed ??= resumeAll(engine, mode, list).then(() =>
+      // Nothing is stopped any more: a note that stays only makes the next command look.
+      note.remove().catch(() => {}),
+    );
     return resumed;
   };
   try {

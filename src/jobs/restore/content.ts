@@ -68,6 +68,19 @@ async function planNames(
   return { nameOf, borrowed, count };
 }
 
+/** Whether a volume holds anything of what was asked for. */
+export async function holdsSelection(
+  volume: ManifestVolume,
+  selection: Selection,
+  fetch: FetchOptions,
+): Promise<boolean> {
+  const { isWanted, nameOf } = namesOf(selection);
+  for await (const { path } of readMembers(volume.index, fetch)) {
+    if (isWanted(path) && nameOf(path) !== undefined) return true;
+  }
+  return false;
+}
+
 /** The member map of a plan. A hard link whose content was borrowed comes as that file, at the target's place. */
 function memberMap({ nameOf, borrowed }: NamePlan): MemberMap {
   return (member: TarMember) => {

@@ -17,7 +17,7 @@ import { digestVolume } from '../read/digest.ts';
 import { extractInto } from '../write/extract.ts';
 import { inspectTargets, type TargetState } from '../write/inspect.ts';
 import { assertSpace, assertWritable, type OnConflict, writeVolumes } from '../write/write-volumes.ts';
-import { isWhole, type Selection, volumeTar } from './content.ts';
+import { holdsSelection, isWhole, type Selection, volumeTar } from './content.ts';
 import { holdsOnlyImageFiles } from './image-content.ts';
 import { planTargets, type RestoreTarget, type TargetOptions } from './targets.ts';
 
@@ -95,11 +95,24 @@ export async function restore(
     ...(env.readAhead === undefined ? {} : { parallel: env.readAhead }),
   };
   try {
-    return await restoreInto(deps, targets, options, fetch);
+    return await restoreInto(deps, await concerned(targets, options.selection, fetch), options, fetch);
   } finally {
     await session?.end();
     await pool.close();
   }
+}
+
+/** Of several volumes those that hold a path that was asked for; where none does, the first one says so. */
+async function concerned(
+  targets: RestoreTarget[],
+  selection: Selection,
+  fetch: FetchOptions,
+): Promise<RestoreTarget[]> {
+  if (targets.length < 2 || selection.paths.length === 0) return targets;
+  const holding: RestoreTarget[] = [];
+  for (const target of targets)
+    if (await holdsSelection(target.source, selection, fetch)) holding.push(target);
+  return holding.length > 0 ? holding : targets.slice(0, 1);
 }
 
 async function restoreInto(
@@ -113,7 +126,12 @@ async function restoreInto(
   const made = new MadeVolumes(ctx.engine, new Journal(`${env.stateDirectory}/${MADE_VOLUMES_JOURNAL}`));
   const resume = await stopUsers(deps, targets, options);
   try {
-    for (const { spec } of targets) await made.ensure(spec);
+    for (const { spec } of targets) {
+      await made.ensure(spec);
+      if (spec.driverOpts.type !== 'tmpfs') continue;
+      const message = 'lives in memory: its content is gone as soon as no container uses it';
+      env.emit({ event: 'warning', volume: spec.name, message });
+    }
     const attachment = mountEach(
       targets.map(({ spec }) => ({ name: spec.name })),
       false,

@@ -15,11 +15,24 @@ function onSignal(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP'): void {
 }
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => onSignal(signal));
 
-// `volbak ls … | head` closes our output early: that is no failure of ours.
+let lost: NodeJS.ErrnoException | undefined;
+// Whoever reads our output may be gone, or the disk full: the command cleans up as after a signal.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0);
-  throw error;
+  lost ??= error;
+  abort.abort(new VolbakError('UNEXPECTED', `cannot write to standard output: ${error.message}`));
 });
+
+/** As a shell tells the end of a program whose reader (`| head`) has enough. */
+const READER_GONE = 128 + 13;
+
+/** Ends the process with all that was written; a reader who has enough is told nothing more. */
+async function end(exitCode: number): Promise<never> {
+  await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
+  if (!lost) process.exit(exitCode);
+  if (lost.code === 'EPIPE') process.exit(READER_GONE);
+  process.stderr.write(`error: cannot write to standard output: ${lost.message}\n`);
+  process.exit(exitCode || 1);
+}
 
 /** Resolves when everything written so far has left the process: pipes are asynchronous. */
 function flushed(stream: NodeJS.WriteStream): Promise<void> {
@@ -31,20 +44,19 @@ try {
   // Scripts ask often: not worth loading the command line.
   if (argv.length === 1 && (argv[0] === '--version' || argv[0] === '-V')) {
     process.stdout.write(`${VERSION}\n`);
-    process.exit(0);
+    await end(0);
   }
   const { runCommandLine } = await import('./cli/program.ts');
   const exitCode = await runCommandLine(
     argv,
     {
       stdout: (text) => void process.stdout.write(text),
-      stderr: (text) => void process.stderr.write(text),
+      stderr: (text) => void (lost ?? process.stderr.write(text)),
       isTerminal: process.stderr.isTTY === true,
     },
     abort.signal,
   );
-  await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
-  process.exit(exitCode);
+  await end(exitCode);
 } catch (error) {
   process.stderr.write(`error: ${messageOf(error)}\n${error instanceof Error ? error.stack : ''}\n`);
   process.exit(1);

@@ -89,7 +89,9 @@ async function* bzip2(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Ar
 }
 
 async function* xz(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const { XzReadableStream } = await import('xz-decompress');
+  // Its types speak of a named export, but it is a CommonJS module: Node gives that as the default.
+  const { XzReadableStream } = (await import('xz-decompress'))
+    .default as unknown as typeof import('xz-decompress');
   const web = Readable.toWeb(
     Readable.from(source, { objectMode: false }),
   ) as unknown as ReadableStream<Uint8Array>;

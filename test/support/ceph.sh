@@ -86,8 +86,19 @@ gateway() {
 
 case $verb in
 start)
-  start "${3:?port}" "${4:?monitor port}" >"$dir.log" 2>&1 </dev/null || { tail -5 "$dir.log" >&2; stop; exit 1; }
-  echo "http://127.0.0.1:$3" ;;
+  # Two clusters that start at the same moment disturb each other now and then (the OSD crashes): try again.
+  for try in 1 2 3; do
+    # A process of its own: `set -e` does not hold within a condition.
+    if bash "$0" start-once "$dir" "${3:?port}" "${4:?monitor port}" >"$dir.log" 2>&1 </dev/null; then
+      echo "http://127.0.0.1:$3"
+      exit 0
+    fi
+    stop
+    sleep "$try"
+  done
+  tail -5 "$dir.log" >&2
+  exit 1 ;;
+start-once) start "${3:?port}" "${4:?monitor port}" ;;
 gateway) gateway "${3:?port}" >>"$dir.log" 2>&1 ;;
 stop) stop ;;
 admin) shift 2; admin "$@" ;;

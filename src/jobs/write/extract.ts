@@ -114,11 +114,13 @@ async function writePipe(helper: Helper, pipe: Pipe, source: AsyncIterable<Uint8
 function judge(exitCode: number, stderr: StderrLog, refused: unknown): ExtractWarnings {
   const lines = stderr.lines;
   if (exitCode === 0 && refused === undefined) return lines.map(printable);
-  const full = lines.some(
+  const full = lines.find(
     (line) => line.includes('No space left on device') || line.includes('Disk quota exceeded'),
   );
   const why =
-    lines.find((line) => !line.includes('Exiting with failure')) ?? messageOf(refused ?? 'it said nothing');
+    full ??
+    lines.find((line) => !line.includes('Exiting with failure')) ??
+    messageOf(refused ?? 'it said nothing');
   throw new VolbakError(
     'HELPER_FAILED',
     `writing into the volume failed: the helper ended with exit code ${exitCode}: ${printable(why)}`,

@@ -10,7 +10,9 @@ export const STAGE_PREFIX = '.volbak-';
 /** How staged content takes its place. */
 export type StageMode = 'overlay' | 'replace';
 
-const PREPARE = 'cd "$1" && mkdir -m 700 "$2" && mkdir "$2/new"';
+/** `before` keeps the root's own times: making and removing the directory changes them. */
+const PREPARE =
+  'cd "$1" && touch -r . /tmp/before && mkdir -m 700 "$2" && mkdir "$2/new" && touch -r /tmp/before "$2/before"';
 
 /** Removes the directory; the root's own times come last, as they change with every rename in it. */
 const FINISH = `
@@ -20,9 +22,26 @@ touch -r "$2/new" /tmp/times && rm -rf "$2" && touch -r /tmp/times . || exit 1
 const REPLACE = `
 cd "$1" && mkdir "$2/old" || exit 1
 find . -mindepth 1 -maxdepth 1 ! -name "$2" ! -name lost+found -exec mv -n -t "$2/old" -- {} + || exit 1
-touch -r "$2/new" /tmp/new && find "$2/new" -mindepth 1 -maxdepth 1 -exec mv -n -t . -- {} + || exit 1
+touch -r "$2/new" /tmp/new && : >"$2/swapping" || exit 1
+find "$2/new" -mindepth 1 -maxdepth 1 -exec mv -n -t . -- {} + || exit 1
 touch -r /tmp/new "$2/new" && cp -a --attributes-only -T "$2/new" . || exit 1
 ${FINISH}
+`;
+
+/**
+ * Takes everything back. Where a replacement broke off the old content is moved to its place first, and nothing of it is
+ * ever removed: `rmdir` refuses while any is left.
+ */
+const DISCARD = `
+cd "$1" || exit 1
+[ -d "$2" ] || exit 0
+if [ -d "$2/old" ]; then
+  if [ -e "$2/swapping" ]; then
+    find . -mindepth 1 -maxdepth 1 ! -name "$2" ! -name lost+found -exec mv -n -t "$2/new" -- {} + || exit 1
+  fi
+  find "$2/old" -mindepth 1 -maxdepth 1 -exec mv -n -t . -- {} + && rmdir "$2/old" || exit 1
+fi
+touch -r "$2/before" /tmp/before && rm -rf "$2" && touch -r /tmp/before .
 `;
 
 /** Exit code where a directory would have to give way to a file. */
@@ -116,7 +135,7 @@ export class Stage {
   async discard(): Promise<void> {
     const ctx = { ...this.#ctx };
     delete ctx.signal;
-    await run(ctx, this.#attachment, 'cleaning up', 'cd "$1" && rm -rf "$2"', [this.#root, this.#name]);
+    await run(ctx, this.#attachment, 'cleaning up', DISCARD, [this.#root, this.#name]);
   }
 }
 

@@ -1,5 +1,7 @@
-import { cp, open, readFile, rm, stat, truncate } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { cp, open, rm, stat, truncate } from 'node:fs/promises';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { beforeAll, beforeEach, expect, test } from 'vitest';
 import { docker, engines, inVolume } from '../../support/engine.ts';
 import { filesBelow, makeScene, manifests, type Scene, volumes } from '../../support/scene.ts';
@@ -28,6 +30,12 @@ beforeEach(async () => {
 });
 
 const volbakAt = (...args: string[]) => volbak(['-H', scene.host, '--repo', repository, ...args]);
+
+/** As it lies there: zstd around JSON. */
+async function manifestOf(place: string): Promise<Json> {
+  const file = path.join(place, 'snapshots', (await manifests(place))[0] ?? '');
+  return JSON.parse((await promisify(execFile)('zstd', ['-dcq', file])).stdout);
+}
 
 async function largestFile(): Promise<string> {
   const sized = await Promise.all(
@@ -78,9 +86,7 @@ test('one flipped bit in a segment is found, and the file it hits is named', asy
 });
 
 test('a deleted segment is found, and the file it hits is named; --quick finds it too', async () => {
-  const manifest = JSON.parse(
-    await readFile(path.join(repository, 'snapshots', (await manifests(repository))[0] ?? ''), 'utf8'),
-  );
+  const manifest = await manifestOf(repository);
   expect(manifest.volumes[0].segments.length).toBeGreaterThan(0);
   await rm(await largestFile());
   expect((await volbakAt('verify', '--quick')).exit).toBe(40);
@@ -94,9 +100,7 @@ test('a truncated segment is found', async () => {
 });
 
 test('a damaged index is found', async () => {
-  const manifest = JSON.parse(
-    await readFile(path.join(repository, 'snapshots', (await manifests(repository))[0] ?? ''), 'utf8'),
-  );
+  const manifest = await manifestOf(repository);
   const [segment, offset, length] = manifest.volumes[0].index[0];
   const file = (await filesBelow(repository)).find((name) => path.basename(name).includes(segment)) ?? '';
   await flip(file, offset + Math.floor(length / 2));

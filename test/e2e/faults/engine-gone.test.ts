@@ -14,6 +14,7 @@ import {
   manifests,
   type Scene,
   start,
+  volumes,
 } from '../../support/scene.ts';
 import { afterwards } from '../../support/temp.ts';
 import { projectRoot, volbakOk } from '../../support/volbak.ts';

@@ -1,4 +1,4 @@
-import { Command, Option } from 'commander';
+import { Command, Help, Option } from 'commander';
 import { toVolbakError, VolbakError } from '../core/errors.ts';
 import * as backup from './commands/backup.ts';
 import * as completion from './commands/completion.ts';
@@ -52,6 +52,14 @@ export interface Streams {
   isTerminal: boolean;
 }
 
+const plainHelp = new Help();
+
+/** Nobody needs to read that what can be repeated is `[]` at first. */
+function describeOption(option: Option): string {
+  const text = plainHelp.optionDescription(option);
+  return Array.isArray(option.defaultValue) ? text.replace(/ \(default: \[\]\)$/, '') : text;
+}
+
 function buildProgram(register: Register, streams: Streams): Command {
   const program = new Command('volbak');
   program
@@ -78,6 +86,7 @@ function buildProgram(register: Register, streams: Streams): Command {
     )
     .showHelpAfterError('(volbak --help lists commands and options)')
     .configureOutput({ writeOut: streams.stdout, writeErr: streams.stderr })
+    .configureHelp({ optionDescription: describeOption })
     .exitOverride();
   for (const { define } of COMMANDS) define(program, register);
   for (const command of program.commands)

@@ -121,9 +121,16 @@ export function isZeroBlock(block: Buffer): boolean {
   return true;
 }
 
-/** Records of a pax extended header, in order; keys and values as bytes. Throws TarError. */
+/** GNU's sparse format 0.0 repeats these two for each extent; all other records count by their last value. */
+const REPEATED = new Set(['GNU.sparse.offset', 'GNU.sparse.numbytes']);
+
+/**
+ * Records of a pax extended header, in order; keys and values as bytes. A sparse map of format 0.0 becomes one of 0.1.
+ * Throws TarError.
+ */
 export function parsePax(data: Buffer, offset: number): Map<string, string> {
   const records = new Map<string, string>();
+  const extents: string[] = [];
   let at = 0;
   while (at < data.length) {
     const space = data.indexOf(0x20, at);
@@ -141,9 +148,13 @@ export function parsePax(data: Buffer, offset: number): Map<string, string> {
     ) {
       throw new TarError('damaged pax record', offset + at);
     }
-    records.set(data.toString('latin1', space + 1, equals), data.toString('latin1', equals + 1, end - 1));
+    const key = data.toString('latin1', space + 1, equals);
+    const value = data.toString('latin1', equals + 1, end - 1);
+    if (REPEATED.has(key)) extents.push(value);
+    else records.set(key, value);
     at = end;
   }
+  if (extents.length > 0) records.set('GNU.sparse.map', extents.join(','));
   return records;
 }
 

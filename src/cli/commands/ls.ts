@@ -24,10 +24,12 @@ export function define(program: Command, register: Register): void {
     let found = 0;
     await withFetch(runtime, repository, async (fetch) => {
       for (const volume of volumes) {
-        if (volumes.length > 1) runtime.output.line(`${describeVolume(volume)}:`);
+        let heading = volumes.length > 1 ? `${describeVolume(volume)}:` : undefined;
         for await (const member of readMembers(volume.index, fetch)) {
           if (!isWithin(member.path, wanted)) continue;
           found++;
+          if (heading !== undefined) runtime.output.line(heading);
+          heading = undefined;
           if (runtime.output.json) documents.push(describe(volume.name, member));
           else runtime.output.line(formatMember(member));
         }

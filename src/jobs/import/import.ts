@@ -60,6 +60,12 @@ export async function importArchive(
     return result;
   } catch (error) {
     await made.discard();
+    if (error instanceof TarError && error.offset === 0) {
+      throw new VolbakError('INTEGRITY', 'this is no tar archive, or an empty file', {
+        cause: error,
+        hint: 'Nothing was changed. It may be plain or compressed (gz, zst, bz2, xz): `tar -tf` lists a good one.',
+      });
+    }
     if (error instanceof TarError) {
       throw new VolbakError('INTEGRITY', `the archive is damaged: ${error.message}`, {
         cause: error,

@@ -42,7 +42,7 @@ export function tarScript(sparse: boolean): string {
 export const EXTRACT_SCRIPT = (() => {
   const tar =
     `exec tar --extract --preserve-permissions --same-owner --numeric-owner ${XATTRS} ` +
-    '--delay-directory-restore --warning=no-timestamp --quoting-style=escape --blocking-factor=128 --file=-';
+    '--delay-directory-restore --warning=no-timestamp --warning=no-unknown-keyword --quoting-style=escape --blocking-factor=128 --file=-';
   return `cd "$1" || exit ${NO_DIRECTORY}\nif [ -n "$2" ]; then ${tar} <"$2"; else ${tar}; fi\n`;
 })();
 

@@ -1,4 +1,5 @@
 import { Command, Help, Option } from 'commander';
+import { printableText } from '../core/bytes.ts';
 import { toVolbakError, VolbakError } from '../core/errors.ts';
 import * as backup from './commands/backup.ts';
 import * as completion from './commands/completion.ts';
@@ -52,6 +53,11 @@ export interface Streams {
   isTerminal: boolean;
 }
 
+/** Complaints about usage repeat what was typed, and that may come from a script. */
+function safeError({ stderr }: Streams): (text: string) => void {
+  return (text) => stderr(text.split('\n').map(printableText).join('\n'));
+}
+
 const plainHelp = new Help();
 
 /** Nobody needs to read that what can be repeated is `[]` at first. */
@@ -85,12 +91,12 @@ function buildProgram(register: Register, streams: Streams): Command {
         .default(120_000, '2m'),
     )
     .showHelpAfterError('(volbak --help lists commands and options)')
-    .configureOutput({ writeOut: streams.stdout, writeErr: streams.stderr })
+    .configureOutput({ writeOut: streams.stdout, writeErr: safeError(streams) })
     .configureHelp({ optionDescription: describeOption })
     .exitOverride();
   for (const { define } of COMMANDS) define(program, register);
   for (const command of program.commands)
-    command.exitOverride().configureOutput({ writeOut: streams.stdout, writeErr: streams.stderr });
+    command.exitOverride().configureOutput({ writeOut: streams.stdout, writeErr: safeError(streams) });
   return program;
 }
 

@@ -10,6 +10,8 @@ import { MAX_RAW_FRAME } from './limits.ts';
 export interface ZstdHandle {
   /** The result is only valid until the next call. Undefined where zstd refused the input. */
   run(input: Uint8Array): Uint8Array | undefined;
+  /** Gives the context up: what came out was not what was expected, so it may be in the middle of a cut-off frame. */
+  discard(): void;
 }
 
 interface InnerHandle {
@@ -51,6 +53,9 @@ export function openHandle(make: () => unknown, flush: number): ZstdHandle | und
       if (!stream.failed && inLeft === 0 && outLeft > 0) return out.subarray(0, out.length - outLeft);
       stream = undefined;
       return undefined;
+    },
+    discard() {
+      stream = undefined;
     },
   };
 }

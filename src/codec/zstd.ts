@@ -60,8 +60,9 @@ export function nativeCodec(): FrameCodec {
     decompress(stored, rawLength) {
       if (rawLength > MAX_RAW_FRAME) return plain.decompress(stored, rawLength);
       const raw = decompressor.run(stored);
-      if (raw?.length !== rawLength) throw damaged();
-      return raw;
+      if (raw?.length === rawLength) return raw;
+      decompressor.discard();
+      throw damaged();
     },
   };
 }

@@ -15,6 +15,7 @@ export class LocalStore implements Store {
   readonly label: string;
   readonly #root: string;
   readonly #madeDirectories = new Set<string>();
+  readonly #created = new Set<string>();
 
   constructor(directory: string) {
     this.#root = resolve(directory);
@@ -135,7 +136,8 @@ export class LocalStore implements Store {
 
   /** Each session has a directory of its own: empty ones would pile up. */
   async #removeIfEmpty(directory: string): Promise<void> {
-    for (let d = directory; d !== this.#root; d = dirname(d)) {
+    // The place itself goes too where this run made it: a look at a mistyped path must not leave it behind.
+    for (let d = directory; d !== this.#root || this.#created.has(d); d = dirname(d)) {
       this.#madeDirectories.delete(d);
       const removed = await rmdir(d).then(
         () => true,
@@ -157,6 +159,7 @@ export class LocalStore implements Store {
     if (this.#madeDirectories.has(directory)) return;
     try {
       await mkdir(directory, { mode: 0o700 });
+      this.#created.add(directory);
       await syncDirectory(dirname(directory));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;

@@ -115,3 +115,13 @@ describe('loadCodec', () => {
     expect((await loadCodec()).name).toBe('node');
   });
 });
+
+it('a frame that is cut off does not spoil the frames after it', async () => {
+  const codec = codecs.node;
+  const raw = sample('text', 100_000);
+  const stored = Buffer.from(codec.compress(raw));
+  for (const length of [1, 5, 20, Math.floor(stored.length / 2), stored.length - 1]) {
+    expect(damage(codec, stored.subarray(0, length), raw.length)).toBe('INTEGRITY');
+    expect(raw.equals(codec.decompress(stored, raw.length)), `after ${length} bytes`).toBe(true);
+  }
+});

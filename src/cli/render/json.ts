@@ -1,6 +1,14 @@
 import type { Output } from './output.ts';
 import type { TextStreams } from './text.ts';
 
+/** What a terminal may obey, and lines that are none, as escapes: the same JSON for whoever parses it. */
+function escaped(json: string): string {
+  return json.replace(
+    /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
 /**
  * JSON on standard output: a line for each event of a command that does something (progress twice a second), one document
  * from a command that shows something (`showing`; its events go to standard error).
@@ -8,7 +16,7 @@ import type { TextStreams } from './text.ts';
 export function jsonOutput(streams: TextStreams, showing: boolean): Output {
   const write = streams.stdout;
   let lastProgress = 0;
-  const put = (value: object) => write(`${JSON.stringify(value)}\n`);
+  const put = (value: object) => write(`${escaped(JSON.stringify(value))}\n`);
   return {
     json: true,
     emit(event) {
@@ -17,11 +25,11 @@ export function jsonOutput(streams: TextStreams, showing: boolean): Output {
         if (now - lastProgress < 500) return;
         lastProgress = now;
       }
-      if (showing) streams.stderr(`${JSON.stringify(event)}\n`);
+      if (showing) streams.stderr(`${escaped(JSON.stringify(event))}\n`);
       else put(event);
     },
     line() {},
-    document: (value) => write(`${JSON.stringify(value, null, 2)}\n`),
+    document: (value) => write(`${escaped(JSON.stringify(value, null, 2))}\n`),
     summary: (command, exit, fields) => put({ event: 'summary', command, exit, ...fields }),
     failure: (error) =>
       put({

@@ -170,7 +170,7 @@ describe('--json of commands that show something is one document', () => {
     });
     const members = await shown('ls', second, '--volume', data);
     expect(members).toContainEqual(
-      expect.objectContaining({ volume: data, path: './sub/file', type: 'file', size: 11 }),
+      expect.objectContaining({ volume: data, path: './hard', type: 'file', size: 11 }),
     );
     expect(members.map((m: Json) => m.path ?? Buffer.from(m.path64, 'base64').toString('latin1'))).toContain(
       './latin-\xe9',
@@ -179,7 +179,7 @@ describe('--json of commands that show something is one document', () => {
       expect.arrayContaining([
         { volume: data, kind: 'removed', path: './gone', fields: [] },
         { volume: data, kind: 'added', path: './new', fields: [] },
-        { volume: data, kind: 'changed', path: './sub/file', fields: expect.arrayContaining(['content']) },
+        { volume: data, kind: 'changed', path: './hard', fields: expect.arrayContaining(['content']) },
       ]),
     );
     expect(await shown('diff', second, second)).toEqual([]);
@@ -213,7 +213,6 @@ describe('exit codes, each with a message and JSON that says the same', () => {
     [2, 'USAGE', () => ['import', 'x']],
     [2, 'USAGE', () => ['import', '/no/such/file', '--to-volume', 'x']],
     [2, 'USAGE', () => ['export']],
-    [2, 'USAGE', () => ['export', second]],
     [2, 'USAGE', () => ['verify', '--sample', '3/2']],
     [2, 'USAGE', () => ['completion', 'tcsh']],
     [2, 'USAGE', () => ['helper', 'nosuch']],
@@ -404,8 +403,9 @@ test('doctor without an engine, or without a repository, still tells the rest an
   expect(stdout).toMatch(/^FAILED {3}engine/m);
   expect(stdout).toMatch(/^ok {7}repository/m);
   expect(exit).toBe(20);
-  const missing = await volbak(['-H', scene.host, '--repo', '/no/such/place', 'doctor']);
+  const place = path.join(await tempDir(), 'new');
+  const missing = await volbak(['-H', scene.host, '--repo', place, 'doctor']);
   expect(missing.stdout).toMatch(/^ok {7}engine/m);
-  expect(missing.stdout).toMatch(/^FAILED {3}repository/m);
-  expect(missing.exit).toBe(10);
+  expect(missing.stdout).toMatch(/^WARNING {2}repository/m);
+  expect(missing.exit).toBe(0);
 });

@@ -1,7 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { createFramePool } from '../../codec/pool.ts';
 import { VolbakError } from '../../core/errors.ts';
-import { FrameTable } from '../../core/frame-table.ts';
 import { Journal } from '../../core/journal.ts';
 import { planAttachment } from '../../engine/attachment.ts';
 import {
@@ -12,16 +10,15 @@ import {
   quiesce,
 } from '../../engine/quiesce.ts';
 import type { ResolvedSource, SourceVolume } from '../../engine/source.ts';
-import { FrameWriter } from '../../repository/frame-writer.ts';
 import { type SnapshotName, type Source, snapshotId } from '../../repository/keys.ts';
 import type { Manifest } from '../../repository/manifest.ts';
-import { PendingFrames } from '../../repository/pending.ts';
 import { formatSource } from '../../repository/references.ts';
 import type { Repository } from '../../repository/repository.ts';
 import { presentSegments, Session } from '../../repository/session.ts';
 import { commitManifest } from '../commit.ts';
 import type { EngineContext } from '../engine-context.ts';
 import type { JobEnvironment } from '../environment.ts';
+import { type FrameStore, openFrameStore } from '../frame-store.ts';
 import { type Exclude, listVolume } from '../read/list.ts';
 import { excludeGlobs } from './exclude.ts';
 import { findParents, loadParentFrames, type Parents } from './parents.ts';
@@ -46,10 +43,7 @@ export class BackupJob {
   readonly #ctx: EngineContext;
   readonly #repository: Repository;
   readonly #options: BackupOptions;
-  readonly #table = FrameTable.create();
-  readonly #pool = createFramePool({ table: this.#table.shared });
-  readonly #writer: FrameWriter;
-  readonly #pending: PendingFrames;
+  readonly #frames: FrameStore;
   readonly #loaded = new Set<string>();
   #present: Set<string> | undefined;
   #helperTar = 'unknown';
@@ -59,19 +53,11 @@ export class BackupJob {
     this.#ctx = ctx;
     this.#repository = repository;
     this.#options = options;
-    this.#pending = new PendingFrames(env.cacheDirectory, repository.descriptor.id);
-    this.#writer = new FrameWriter({
-      store: repository.store,
-      pool: this.#pool,
-      table: this.#table,
-      signal: env.signal,
-      onDurable: (frames) => this.#pending.add(frames),
-      ...(env.parallel === undefined ? {} : { parallel: env.parallel }),
-    });
+    this.#frames = openFrameStore(env, repository);
   }
 
   async close(): Promise<void> {
-    await this.#pool.close();
+    await this.#frames.close();
   }
 
   /** Makes one snapshot. Raises what went wrong; then there is no snapshot. */
@@ -90,10 +76,10 @@ export class BackupJob {
     try {
       await this.#loadParents(parents);
       const volumes = await this.#quiesced(source);
-      await this.#writer.flush();
+      await this.#frames.writer.flush();
       const manifest = this.#manifest(source, key, started, parents, volumes);
       await commitManifest(this.#repository, manifest, session, this.#env.signal);
-      await this.#pending.forget();
+      await this.#frames.pending.forget();
       return { manifest, durationMs: clock.now().getTime() - started.getTime() };
     } finally {
       await session.end();
@@ -113,16 +99,16 @@ export class BackupJob {
 
   async #loadParents(parents: Parents): Promise<void> {
     const { store } = this.#repository;
-    const interrupted = this.#present ? [] : await this.#pending.load();
-    if (parents.byVolume.size === 0 && interrupted.length === 0) return;
-    this.#present ??= await presentSegments(store);
-    for (const ref of interrupted) if (this.#present.has(ref[0])) this.#writer.addKnown(ref);
-    const fetch = { store, pool: this.#pool, signal: this.#env.signal };
+    if (!this.#present) {
+      this.#present = await presentSegments(store);
+      await this.#frames.resume(this.#present);
+    }
+    const fetch = { store, pool: this.#frames.pool, signal: this.#env.signal };
     for (const [volume, manifest] of parents.byVolume) {
       const which = `${manifest.id} ${volume}`;
       if (this.#loaded.has(which)) continue;
       this.#loaded.add(which);
-      await loadParentFrames(manifest, volume, this.#present, this.#writer, fetch, this.#env.emit);
+      await loadParentFrames(manifest, volume, this.#present, this.#frames.writer, fetch, this.#env.emit);
     }
   }
 
@@ -172,7 +158,7 @@ export class BackupJob {
       const isLast = results.length === source.volumes.length - 1;
       const result = await backupVolume(volume, attachment, listing, {
         ctx: this.#ctx,
-        writer: this.#writer,
+        writer: this.#frames.writer,
         emit,
         ...(isLast && onRead ? { onRead } : {}),
       });

@@ -1,16 +1,12 @@
-import { createFramePool } from '../../codec/pool.ts';
 import { isVolbakError, VolbakError } from '../../core/errors.ts';
-import { FrameTable } from '../../core/frame-table.ts';
 import type { IndexMember } from '../../core/member.ts';
 import { readAhead } from '../../core/read-ahead.ts';
 import { type FetchOptions, fetchGroup, groupFrames } from '../../repository/fetch.ts';
 import type { FrameHandle } from '../../repository/frame-handle.ts';
 import type { FrameRef } from '../../repository/frame-ref.ts';
-import { FrameWriter } from '../../repository/frame-writer.ts';
 import { readIndex } from '../../repository/index-reader.ts';
 import type { SnapshotName } from '../../repository/keys.ts';
 import type { Manifest, ManifestVolume } from '../../repository/manifest.ts';
-import { PendingFrames } from '../../repository/pending.ts';
 import { formatSource } from '../../repository/references.ts';
 import type { Repository } from '../../repository/repository.ts';
 import { presentSegments, Session } from '../../repository/session.ts';
@@ -20,6 +16,7 @@ import { pathHash } from '../../tar/names.ts';
 import { findParents, loadParentFrames } from '../backup/parents.ts';
 import { commitManifest } from '../commit.ts';
 import type { JobEnvironment } from '../environment.ts';
+import { type FrameStore, openFrameStore } from '../frame-store.ts';
 
 export interface CopiedSnapshot {
   id: string;
@@ -45,29 +42,18 @@ export class CopyJob {
   readonly #env: JobEnvironment;
   readonly #from: Repository;
   readonly #to: Repository;
-  readonly #table = FrameTable.create();
-  readonly #pool = createFramePool({ table: this.#table.shared });
-  readonly #writer: FrameWriter;
-  readonly #pending: PendingFrames;
+  readonly #frames: FrameStore;
   #present: Set<string> | undefined;
 
   constructor(env: JobEnvironment, from: Repository, to: Repository) {
     this.#env = env;
     this.#from = from;
     this.#to = to;
-    this.#pending = new PendingFrames(env.cacheDirectory, to.descriptor.id);
-    this.#writer = new FrameWriter({
-      store: to.store,
-      pool: this.#pool,
-      table: this.#table,
-      signal: env.signal,
-      onDurable: (frames) => this.#pending.add(frames),
-      ...(env.parallel === undefined ? {} : { parallel: env.parallel }),
-    });
+    this.#frames = openFrameStore(env, to);
   }
 
   async close(): Promise<void> {
-    await this.#pool.close();
+    await this.#frames.close();
   }
 
   /** Copies one snapshot unless the target has it. */
@@ -108,9 +94,9 @@ export class CopyJob {
       await this.#loadKnown(parents.byVolume);
       const volumes: ManifestVolume[] = [];
       for (const volume of manifest.volumes) volumes.push(await this.#copyVolume(volume));
-      await this.#writer.flush();
+      await this.#frames.writer.flush();
       await commitManifest(this.#to, { ...manifest, volumes }, session, this.#env.signal);
-      await this.#pending.forget();
+      await this.#frames.pending.forget();
       const sum = (key: 'newBytes' | 'storedBytes') => volumes.reduce((total, v) => total + v[key], 0);
       return {
         id: name.id,
@@ -127,22 +113,21 @@ export class CopyJob {
   async #loadKnown(parents: ReadonlyMap<string, Manifest>): Promise<void> {
     const first = this.#present === undefined;
     this.#present = await presentSegments(this.#to.store);
-    if (first)
-      for (const ref of await this.#pending.load()) if (this.#present.has(ref[0])) this.#writer.addKnown(ref);
+    if (first) await this.#frames.resume(this.#present);
     const fetch = this.#fetchFrom(this.#to);
     for (const [volume, parent] of parents) {
-      await loadParentFrames(parent, volume, this.#present, this.#writer, fetch, this.#env.emit);
+      await loadParentFrames(parent, volume, this.#present, this.#frames.writer, fetch, this.#env.emit);
     }
   }
 
   #fetchFrom({ store }: Repository): FetchOptions {
     const { signal, readAhead: parallel } = this.#env;
-    return { store, pool: this.#pool, signal, ...(parallel === undefined ? {} : { parallel }) };
+    return { store, pool: this.#frames.pool, signal, ...(parallel === undefined ? {} : { parallel }) };
   }
 
   async #copyVolume(volume: ManifestVolume): Promise<ManifestVolume> {
     const { emit } = this.#env;
-    const before = { new: this.#writer.newBytes, stored: this.#writer.placedBytes };
+    const before = { new: this.#frames.writer.newBytes, stored: this.#frames.writer.placedBytes };
     const digest = new VolumeDigest();
     let fail: (error: unknown) => void = () => {};
     const failed = new Promise<never>((_, reject) => {
@@ -151,7 +136,7 @@ export class CopyJob {
     failed.catch(() => {});
     const index = new VolumeIndex({
       volume: volume.name,
-      writer: this.#writer,
+      writer: this.#frames.writer,
       pathHash,
       onMember: (m) => digest.add(m),
       onFailure: fail,
@@ -193,8 +178,8 @@ export class CopyJob {
       ...volume,
       index: refs,
       segments: index.segments(refs),
-      newBytes: this.#writer.newBytes - before.new,
-      storedBytes: this.#writer.placedBytes - before.stored,
+      newBytes: this.#frames.writer.newBytes - before.new,
+      storedBytes: this.#frames.writer.placedBytes - before.stored,
     };
   }
 
@@ -212,7 +197,7 @@ export class CopyJob {
   }
 
   #addFrame(unit: Unit, ref: FrameRef): void {
-    const known = this.#table.find(Buffer.from(ref[4], 'hex'));
+    const known = this.#frames.table.find(Buffer.from(ref[4], 'hex'));
     if (known >= 0) {
       unit.lines.push({ known });
       return;
@@ -233,7 +218,7 @@ export class CopyJob {
         frames.set([at, raw], i * 2);
         at += raw;
       });
-      handles.push(...(await this.#writer.write({ bytes, frames })));
+      handles.push(...(await this.#frames.writer.write({ bytes, frames })));
     }
     return handles;
   }

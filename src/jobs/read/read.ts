@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { type ErrorCode, VolbakError } from '../../core/errors.ts';
 import { workerUrl } from '../../core/worker-url.ts';
 import type { Attachment } from '../../engine/attachment.ts';
-import { type Helper, type HelperSpec, READ_CAPABILITIES } from '../../engine/helper.ts';
+import type { Helper } from '../../engine/helper.ts';
 import { createPipe, type Pipe } from '../../engine/lanes/pipe.ts';
 import { runHelper } from '../../engine/run-helper.ts';
 import type { EngineContext } from '../engine-context.ts';
@@ -10,8 +10,8 @@ import { judgeTar, type TarVerdict } from './judge.ts';
 import type { Listing } from './list.ts';
 import type { ReaderReply, ReaderRequest, ReaderSetup } from './messages.ts';
 import { sendNames } from './names.ts';
-import { holesAreTrusted, tarScript } from './scripts.ts';
 import type { SlabMemory } from './slabs.ts';
+import { tarHelper } from './tar-helper.ts';
 
 export type ReaderBatch = Extract<ReaderReply, { kind: 'batch' }>;
 type ReaderEnd = Extract<ReaderReply, { kind: 'end' }>;
@@ -45,16 +45,7 @@ export async function readVolume(
     listing: listing.spool.chunks,
   };
   const worker = new Worker(workerUrl(import.meta.url, './reader-worker'), { workerData: setup });
-  const spec: HelperSpec = {
-    image: ctx.image,
-    purpose: 'read',
-    script: tarScript(holesAreTrusted(listing.fsType)),
-    args: [path, pipe?.helperPath ?? ''],
-    stdin: true,
-    capabilities: READ_CAPABILITIES,
-    mounts: [...attachment.mounts, ...(pipe ? [pipe.mount] : [])],
-    ...(attachment.volumesFrom === undefined ? {} : { volumesFrom: attachment.volumesFrom }),
-  };
+  const spec = tarHelper(ctx, 'read', attachment, path, listing, pipe);
   try {
     const outcome = listenTo(worker, options);
     outcome.catch(() => {});

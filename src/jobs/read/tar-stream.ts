@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import type { Attachment } from '../../engine/attachment.ts';
-import { type Helper, type HelperSpec, READ_CAPABILITIES } from '../../engine/helper.ts';
+import type { Helper } from '../../engine/helper.ts';
 import { createPipe, type Pipe } from '../../engine/lanes/pipe.ts';
 import { runHelper } from '../../engine/run-helper.ts';
 import { TarScanner } from '../../tar/scanner.ts';
@@ -9,7 +9,7 @@ import { judgeTar, type TarVerdict } from './judge.ts';
 import type { Listing } from './list.ts';
 import { ListingJoin } from './listing-join.ts';
 import { sendNames } from './names.ts';
-import { holesAreTrusted, tarScript } from './scripts.ts';
+import { tarHelper } from './tar-helper.ts';
 
 /**
  * The tar of a volume as a stream, straight from the helper, for whoever passes it on (export, migrate).
@@ -23,16 +23,7 @@ export async function streamVolume(
   onChunk: (bytes: Buffer) => Promise<void>,
 ): Promise<TarVerdict> {
   const pipe = ctx.lane === 'pipe' ? await createPipe() : undefined;
-  const spec: HelperSpec = {
-    image: ctx.image,
-    purpose: 'export',
-    script: tarScript(holesAreTrusted(listing.fsType)),
-    args: [path, pipe?.helperPath ?? ''],
-    stdin: true,
-    capabilities: READ_CAPABILITIES,
-    mounts: [...attachment.mounts, ...(pipe ? [pipe.mount] : [])],
-    ...(attachment.volumesFrom === undefined ? {} : { volumesFrom: attachment.volumesFrom }),
-  };
+  const spec = tarHelper(ctx, 'export', attachment, path, listing, pipe);
   const join = new ListingJoin(listing.spool);
   const scanner = new TarScanner({
     member: (member) => void join.join(member),

@@ -1,0 +1,41 @@
+import { createFramePool, type FramePool } from '../codec/pool.ts';
+import { FrameTable } from '../core/frame-table.ts';
+import { FrameWriter } from '../repository/frame-writer.ts';
+import { PendingFrames } from '../repository/pending.ts';
+import type { Repository } from '../repository/repository.ts';
+import type { JobEnvironment } from './environment.ts';
+
+/** What a job needs that stores frames: known frames, threads, the writer, and what an interrupted run left to go on with. */
+export interface FrameStore {
+  table: FrameTable;
+  pool: FramePool;
+  writer: FrameWriter;
+  pending: PendingFrames;
+  /** Makes frames known that interrupted runs stored, as far as their segments are `present`. */
+  resume(present: ReadonlySet<string>): Promise<void>;
+  close(): Promise<void>;
+}
+
+export function openFrameStore(env: JobEnvironment, repository: Repository): FrameStore {
+  const table = FrameTable.create();
+  const pool = createFramePool({ table: table.shared });
+  const pending = new PendingFrames(env.cacheDirectory, repository.descriptor.id);
+  const writer = new FrameWriter({
+    store: repository.store,
+    pool,
+    table,
+    signal: env.signal,
+    onDurable: (frames) => pending.add(frames),
+    ...(env.parallel === undefined ? {} : { parallel: env.parallel }),
+  });
+  return {
+    table,
+    pool,
+    writer,
+    pending,
+    async resume(present) {
+      for (const ref of await pending.load()) if (present.has(ref[0])) writer.addKnown(ref);
+    },
+    close: () => pool.close(),
+  };
+}

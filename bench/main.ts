@@ -1,15 +1,21 @@
-// Called by run.sh: main.ts <docker host> <work directory> [--runs 5] [--large]
+// Called by run.sh: main.ts <docker host> <work directory> [--runs 5] [--large] [--stores] [--gigabytes 1.3]
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { machine } from './machine.ts';
 import { type Measured, median, run } from './measure.ts';
+import { measureStores } from './stores.ts';
 import { addRandom, makeTree, type TreeSize } from './tree.ts';
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
-  options: { runs: { type: 'string', default: '5' }, large: { type: 'boolean', default: false } },
+  options: {
+    runs: { type: 'string', default: '5' },
+    large: { type: 'boolean', default: false },
+    stores: { type: 'boolean', default: false },
+    gigabytes: { type: 'string', default: '1.3' },
+  },
 });
 const [host = '', work = ''] = positionals;
 const runs = Number(values.runs);
@@ -173,7 +179,10 @@ async function main(): Promise<void> {
   docker('create', '--name', 'bench', '-v', 'bench-data:/data', 'toolbox', 'true');
   const data = docker('volume', 'inspect', '-f', '{{.Mountpoint}}', 'bench-data');
   say('gathering real files of this machine ...');
-  const size = makeTree(data, { files: 60_000, bytes: 1.3 * GB });
+  const size = makeTree(data, {
+    files: Math.round((60_000 * Number(values.gigabytes)) / 1.3),
+    bytes: Number(values.gigabytes) * GB,
+  });
   say(`${size.files} files, ${(size.bytes / GB).toFixed(2)} GB; one round to warm up, then ${runs} measured`);
   await volbak('helper');
   await measure(size, 1);
@@ -186,6 +195,14 @@ async function main(): Promise<void> {
     const large = { files: size.files + more.files, bytes: size.bytes + more.bytes };
     all.push(await measure(large, 1));
     lines.push(...rows('Large', all[1] as Figures));
+  }
+  if (values.stores) {
+    const { BENCH_S3: endpoint = '', BENCH_SSHD: sshd = '', BENCH_SSH_PORT: sshPort = '' } = process.env;
+    const keys = { AWS_ACCESS_KEY_ID: 'volbak', AWS_SECRET_ACCESS_KEY: 'volbaksecret' };
+    Object.assign(process.env, keys, { DOCKER_HOST: host });
+    const at = (repository: string, ...args: string[]) =>
+      run(launcher, ['--no-progress', '--json', '--repo', repository, ...args], env, true);
+    lines.push(...(await measureStores({ endpoint, sshd, sshPort }, work, runs, at)));
   }
   const text = [
     '# Measurements',

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # npm run bench: prepares the machine, starts a private engine, measures, prints a table, writes bench/results.md.
-#   npm run bench -- [--runs 5] [--large] [--keep-results <file>]      --large: memory on about 10 GB, too (needs 30 GB)
+#   npm run bench -- [--runs 5] [--large] [--stores] [--gigabytes 1.3]
+#   --large: memory on about 10 GB, too (needs 30 GB); --stores: S3 (Ceph) and SFTP (OpenSSH) on this machine
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 test/support/packages.sh dockerd=docker.io docker=docker.io iptables=iptables zstd=zstd busybox=busybox-static xz=xz-utils \
@@ -15,6 +16,8 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/volbak-bench-XXXXXX")
 cleanup() {
   local status=$?
   trap - EXIT INT TERM
+  test/support/ceph.sh stop "$work/ceph" || true
+  test/support/sshd.sh stop "$work/sshd" || true
   test/support/engines.sh stop "$work/e" && rm -rf "$work" || echo "left behind: $work" >&2
   exit "$status"
 }
@@ -24,4 +27,11 @@ trap 'exit 143' TERM
 echo "starting a private engine ..." >&2
 host=$(test/support/engines.sh start "$work/e" a)
 test/support/images.sh "$host" toolbox
+if [[ " $* " == *" --stores "* ]]; then
+  echo "starting Ceph's S3 gateway and an sshd ..." >&2
+  BENCH_S3=$(test/support/ceph.sh start "$work/ceph" 18480 18789)
+  BENCH_SSHD=$work/sshd BENCH_SSH_PORT=18022
+  test/support/sshd.sh start "$BENCH_SSHD" "$BENCH_SSH_PORT"
+  export BENCH_S3 BENCH_SSHD BENCH_SSH_PORT
+fi
 node_modules/node/bin/node --disable-warning=ExperimentalWarning bench/main.ts "$host" "$work" "$@"

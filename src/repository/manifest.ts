@@ -91,7 +91,8 @@ const MAX_MANIFEST = 256 * 1024 * 1024;
 /** The stored form: one zstd frame of JSON. */
 export async function encodeManifest(manifest: Manifest): Promise<Uint8Array> {
   const codec = await loadCodec();
-  return codec.compress(Buffer.from(JSON.stringify(manifest), 'utf8'));
+  // A copy: what the codec gives is only valid until its next call, and the store takes its time.
+  return Buffer.from(codec.compress(Buffer.from(JSON.stringify(manifest), 'utf8')));
 }
 
 /** Reads a manifest that may come from anyone. `name` says which in errors. Raises INTEGRITY. */

@@ -19,6 +19,9 @@ export default defineConfig({
           include: ['test/e2e/**/*.test.ts'],
           globalSetup: ['test/support/global-setup.ts', 'test/support/store-servers.ts'],
           testTimeout: 180_000,
+          // Real engines and servers on a busy machine: one failure may be the machine's, two are ours. What needed a second
+          // try is printed, and is to be looked into.
+          retry: 1,
           hookTimeout: 300_000,
           fileParallelism: false,
         },

@@ -10,7 +10,7 @@ import {
   quiesce,
 } from '../../engine/quiesce.ts';
 import type { ResolvedSource, SourceVolume } from '../../engine/source.ts';
-import { type SnapshotName, type Source, snapshotId } from '../../repository/keys.ts';
+import { type SnapshotName, type Source, snapshotId, timeOfId } from '../../repository/keys.ts';
 import type { Manifest } from '../../repository/manifest.ts';
 import { formatSource } from '../../repository/references.ts';
 import type { Repository } from '../../repository/repository.ts';
@@ -47,6 +47,8 @@ export class BackupJob {
   readonly #loaded = new Set<string>();
   #present: Set<string> | undefined;
   #helperTar = 'unknown';
+  /** Newest snapshot of the source being backed up. */
+  #newest = '';
 
   constructor(env: JobEnvironment, ctx: EngineContext, repository: Repository, options: BackupOptions) {
     this.#env = env;
@@ -88,7 +90,9 @@ export class BackupJob {
 
   async #findParents(source: ResolvedSource, key: Source): Promise<Parents> {
     const { parent } = this.#options;
-    const snapshots = parent ? [parent] : await this.#repository.snapshotNames();
+    const all = await this.#repository.snapshotNames();
+    this.#newest = all.findLast((other) => formatSource(other.source) === formatSource(key))?.id ?? '';
+    const snapshots = parent ? [parent] : all;
     const wanted = {
       engineId: this.#ctx.engine.info.id,
       source: parent?.source ?? key,
@@ -180,6 +184,14 @@ export class BackupJob {
     return excludeGlobs(this.#options.exclude, own);
   }
 
+  /** Ids sort by time, in seconds: one that would not come after the newest gets the second after it. */
+  #nextId(started: Date): string {
+    const random = randomBytes(3).toString('hex');
+    const id = snapshotId(started, random);
+    if (id > this.#newest) return id;
+    return snapshotId(new Date(timeOfId(this.#newest).getTime() + 1000), random);
+  }
+
   #manifest(
     source: ResolvedSource,
     key: Source,
@@ -191,7 +203,7 @@ export class BackupJob {
     const { container } = source;
     return {
       format: 1,
-      id: snapshotId(started, randomBytes(3).toString('hex')),
+      id: this.#nextId(started),
       source: {
         ...key,
         ...(container

@@ -76,6 +76,13 @@ export function parseListed(record: ByteString): Listed {
   };
 }
 
+/** The path of a listing's record: what follows its ninth space. */
+export function pathOfRecord(record: string): string {
+  let at = 0;
+  for (let i = 0; i < 9; i++) at = record.indexOf(' ', at) + 1;
+  return record.slice(at);
+}
+
 /** Splits a stream of NUL-ended records. Feed chunks to `push`; `rest` must be empty at the end. */
 export class RecordSplitter {
   #rest = Buffer.alloc(0);

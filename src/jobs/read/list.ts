@@ -7,6 +7,7 @@ import { createPipe, openProbe } from '../../engine/lanes/pipe.ts';
 import { type HelperRun, runHelper } from '../../engine/run-helper.ts';
 import { type Listed, OrderCheck, parseListed, RecordSplitter } from '../../tar/listing.ts';
 import type { EngineContext } from '../engine-context.ts';
+import { LateEntries } from './late-entries.ts';
 import { LIST_SCRIPT, NO_DIRECTORY } from './scripts.ts';
 
 /** What is in a volume, as `find` saw it, and what of it is to be read. */
@@ -20,24 +21,29 @@ export interface Listing {
   excluded: number;
   /** Content of the regular files in bytes, to tell progress by. */
   bytes: number;
+  /** When the listing began, by the clock of the engine's machine: before what mmap had written was synced. */
   started: Date;
-  /** What find could not look at, for a person. */
+  /** True where a time of change has a fraction of a second: the file system's clock is not a coarse one. */
+  fineTimes: boolean;
+  /** What find could not look at, and what moved under it, for a person. */
   complaints: string[];
 }
 
 /** True for members to leave out. */
-export type Exclude = (member: Listed) => boolean;
+export type Exclude = (member: Pick<Listed, 'path' | 'type'>) => boolean;
 
 class ListingParser {
   readonly listing: Listing;
   readonly #splitter = new RecordSplitter();
   readonly #order = new OrderCheck();
   readonly #exclude: Exclude | undefined;
+  readonly #late: LateEntries;
   #found: string | undefined;
   #sorted: string | undefined;
 
-  constructor(started: Date, exclude: Exclude | undefined) {
+  constructor(exclude: Exclude | undefined) {
     this.#exclude = exclude;
+    this.#late = new LateEntries();
     this.listing = {
       spool: new RecordSpool(),
       fsType: 'unknown',
@@ -45,7 +51,8 @@ class ListingParser {
       sockets: 0,
       excluded: 0,
       bytes: 0,
-      started,
+      started: new Date(0),
+      fineTimes: false,
       complaints: [],
     };
   }
@@ -60,6 +67,8 @@ class ListingParser {
     else if (record.startsWith('TAR ')) listing.helperTar = record.slice(4);
     else if (record.startsWith('FIND ')) this.#found = record.slice(5);
     else if (record.startsWith('SORT ')) this.#sorted = record.slice(5);
+    else if (record.startsWith('NOW ')) listing.started = new Date(Number(record.slice(4)));
+    else if (record.startsWith('LATE ')) this.#late.add(record);
     else this.#member(record);
   }
 
@@ -73,6 +82,7 @@ class ListingParser {
       listing.excluded++;
     } else {
       listing.spool.push(record);
+      listing.fineTimes ||= !member.ctime.endsWith('.000000000');
       if (member.type === 'file') listing.bytes += member.size;
     }
   }
@@ -81,14 +91,16 @@ class ListingParser {
   finish(stderr: string[]): Listing {
     // find ends with 1 where something vanished under it; those lines name it.
     const ended = this.#sorted === '0' && (this.#found === '0' || (this.#found === '1' && stderr.length > 0));
-    if (!ended || this.#splitter.rest > 0 || this.listing.spool.count === 0) {
+    const { listing } = this;
+    const dated = listing.started.getTime() > 0;
+    if (!ended || !dated || this.#splitter.rest > 0 || listing.spool.count === 0) {
       throw new VolbakError(
         'HELPER_FAILED',
         `the volume could not be listed: ${stderr.at(-1) ?? 'the listing is cut off'}`,
       );
     }
-    this.listing.complaints = stderr;
-    return this.listing;
+    listing.complaints = [...stderr, ...this.#late.missedBy(listing, this.#exclude)];
+    return listing;
   }
 }
 
@@ -97,9 +109,9 @@ export async function listVolume(
   ctx: EngineContext,
   attachment: Attachment,
   path: string,
-  options: { exclude?: Exclude; now(): Date },
+  options: { exclude?: Exclude } = {},
 ): Promise<Listing> {
-  const parser = new ListingParser(options.now(), options.exclude);
+  const parser = new ListingParser(options.exclude);
   const spec: HelperSpec = {
     image: ctx.image,
     purpose: 'list',

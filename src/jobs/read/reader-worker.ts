@@ -15,8 +15,8 @@ const setup = workerData as ReaderSetup;
 const send = (reply: ReaderReply) => parentPort?.postMessage(reply);
 
 const batcher = new Batcher(setup.memory, send);
-const listing = new ListingJoin(new RecordSpool(setup.listing));
-const scanner = new TarScanner(new Framer(batcher, listing.join, setup.memory === undefined));
+const listing = new ListingJoin(new RecordSpool(setup.listing), setup.gaps);
+const scanner = new TarScanner(new Framer(batcher, listing, setup.memory === undefined));
 const READ_SIZE = 1024 * 1024;
 
 function finish(): void {

@@ -4,23 +4,38 @@ import { FIND_FORMAT, PATH_FIELD } from '../../tar/listing.ts';
 /** Exit code of our scripts where the volume's directory is not there or is no directory. */
 export const NO_DIRECTORY = 96;
 
+/** Exit code of a helper whose tools cannot list: busybox has no `find -printf`. */
+export const NO_LISTING = 97;
+
 /** Swaps '/' and \001, so that bytewise `sort` puts '/' lowest. */
 const SWAP = "tr '/\\001' '\\001/'";
 
 /**
  * Lists the directory $1 in the order of members, NUL after each record. First come records about the helper
- * ("FS <type>", "TAR <version>"), then "FIND <status>" (its key is empty, so it sorts first), the files, and at
- * the end "SORT <status>": a listing without both is cut off.
+ * ("FS <type>", "TAR <version>", "NOW <milliseconds>"), then "FIND <status>" (its key is empty, so it sorts first), the
+ * files, and "SORT <status>": a listing without both is cut off. At the end "LATE <birth> <path>" for what lies in
+ * directories that changed meanwhile: a file that moved while find was on its way may have been in neither place.
+ *
+ * NOW is taken before `sync`: a write through mmap that sync makes visible has a time after it. A directory's time may
+ * lag behind the clock by a tick, 10 ms at the most.
  */
 export const LIST_SCRIPT = `
 ${PROBE_SCRIPT}
 [ -d "$1" ] || exit ${NO_DIRECTORY}
 cd "$1" || exit ${NO_DIRECTORY}
-find . -maxdepth 0 -printf 'FS %F\\0' || exit 97
-printf 'TAR %s\\0' "$(tar --version | head -n 1)" || exit 98
-sync -f . 2>/dev/null
-{ find . -printf '${FIND_FORMAT}'; printf 'FIND %s\\0' $?; } | ${SWAP} |
-  { sort -z -t ' ' -k ${PATH_FIELD}; printf 'SORT %s\\0' $?; } | ${SWAP}
+find . -maxdepth 0 -printf 'FS %F\\0' || exit ${NO_LISTING}
+printf 'TAR %s\\0' "$(tar --version | head -n 1)"
+now=$(date +%s%3N)
+printf 'NOW %s\\0' "$now"
+begun=$((now - 20))
+sync -f .
+{
+  find . -printf '${FIND_FORMAT}'
+  printf 'FIND %s\\0' $?
+  find . -type d -newerct "@$((begun / 1000)).$(printf %03d $((begun % 1000)))" -exec sh -c \\
+    'find "$@" -mindepth 1 -maxdepth 1 -exec stat --printf "LATE %.3W %n\\0" {""} +' sh {} + >/tmp/late
+} | ${SWAP} | { sort -z -t ' ' -k ${PATH_FIELD}; printf 'SORT %s\\0' $?; } | ${SWAP}
+cat /tmp/late
 `;
 
 const XATTRS =

@@ -11,7 +11,7 @@ export function tarHelper(
   purpose: string,
   attachment: Attachment,
   path: string,
-  listing: Listing,
+  listing: Pick<Listing, 'fsType'>,
   pipe: Pipe | undefined,
 ): HelperSpec {
   return {

@@ -19,7 +19,8 @@ import { commitManifest } from '../commit.ts';
 import type { EngineContext } from '../engine-context.ts';
 import type { JobEnvironment } from '../environment.ts';
 import { type FrameStore, openFrameStore } from '../frame-store.ts';
-import { type Exclude, listVolume } from '../read/list.ts';
+import { listVolume } from '../read/list.ts';
+import type { Exclude } from '../read/listing.ts';
 import { excludeGlobs } from './exclude.ts';
 import { KnownFrames } from './known-frames.ts';
 import { findParents, type Parents } from './parents.ts';
@@ -143,7 +144,7 @@ export class BackupJob {
       this.#helperTar = listing.helperTar;
       const parent = parents.byVolume.get(volume.name);
       // Inodes and times of another engine's files mean nothing here.
-      const full = this.#options.full || parent?.engine.id !== this.#ctx.engine.info.id;
+      const full = this.#options.full || listing.plain || parent?.engine.id !== this.#ctx.engine.info.id;
       const reuse = await this.#known.plan(listing, volume.name, parent, full);
       emit({
         event: 'volume-start',

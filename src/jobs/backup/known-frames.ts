@@ -7,7 +7,7 @@ import type { Repository } from '../../repository/repository.ts';
 import { presentSegments } from '../../repository/session.ts';
 import type { JobEnvironment } from '../environment.ts';
 import type { FrameStore } from '../frame-store.ts';
-import type { Listing } from '../read/list.ts';
+import type { Listing } from '../read/listing.ts';
 import { loadParentFrames } from './parents.ts';
 import { type Parent, planReuse, type ReusePlan } from './reuse.ts';
 

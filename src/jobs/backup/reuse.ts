@@ -8,7 +8,7 @@ import { parseListed } from '../../tar/listing.ts';
 import { comparePaths } from '../../tar/names.ts';
 import { hasOtherNames, planRuns, type Run } from '../../tar/plan.ts';
 import { secondsOf, trustedBefore } from '../../tar/trust.ts';
-import type { Listing } from '../read/list.ts';
+import type { Listing } from '../read/listing.ts';
 import type { Reading } from '../read/read.ts';
 import { ParentRuns } from './parent-runs.ts';
 
@@ -164,7 +164,7 @@ function readingOf(listing: Listing, { counts, sames, parentRuns }: Decisions): 
     }
   }
   return {
-    reading: { fsType: listing.fsType, spool, gaps: Uint32Array.from(gaps) },
+    reading: { fsType: listing.fsType, plain: listing.plain, spool, gaps: Uint32Array.from(gaps) },
     ranges: Uint32Array.from(ranges),
     unchanged,
     bytes,

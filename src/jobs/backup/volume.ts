@@ -6,7 +6,7 @@ import type { FrameWriter } from '../../repository/frame-writer.ts';
 import { readIndexRuns } from '../../repository/index-runs.ts';
 import type { ManifestVolume, ManifestWarning } from '../../repository/manifest.ts';
 import type { EngineContext } from '../engine-context.ts';
-import type { Listing } from '../read/list.ts';
+import type { Listing } from '../read/listing.ts';
 import { type ReadResult, readVolume } from '../read/read.ts';
 import { createSlabs } from '../read/slabs.ts';
 import { VolumeIndexer } from './indexer.ts';
@@ -101,6 +101,10 @@ type Stored = Pick<
   'index' | 'entries' | 'tarBytes' | 'segments' | 'frames' | 'digest' | 'newBytes' | 'storedBytes'
 >;
 
+const PLAIN =
+  'the helper image has no GNU find and tar: all was read, and extended attributes, ACLs, holes, fractions of seconds ' +
+  'and some hard links are not kept';
+
 /** Warnings that a manifest names; what is beyond is counted. */
 const MAX_WARNINGS = 1000;
 
@@ -110,6 +114,7 @@ function describe(source: SourceVolume, listing: Listing, result: ReadResult, st
     volume: source.name,
     path: printable(path),
   }));
+  if (listing.plain) warnings.push({ message: PLAIN, volume: source.name });
   for (const complaint of listing.complaints)
     warnings.push({ message: printable(complaint), volume: source.name });
   const kept = warnings.slice(0, MAX_WARNINGS);

@@ -1,7 +1,7 @@
 import { printable } from '../../core/bytes.ts';
 import { pathOfRecord } from '../../tar/listing.ts';
 import { comparePaths, normalisePath } from '../../tar/names.ts';
-import type { Exclude, Listing } from './list.ts';
+import type { Exclude, Listing } from './listing.ts';
 
 /** Entries looked at; beyond it nobody can say what was missed. */
 const MAX_ENTRIES = 100_000;

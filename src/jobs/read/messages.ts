@@ -20,6 +20,8 @@ export interface ReaderSetup {
   listing: Uint8Array<ArrayBuffer>[];
   /** Numbers of the records before which something is not read; see ListingJoin. */
   gaps: Uint32Array<ArrayBuffer>;
+  /** True where the tar may come as several archives. */
+  plain: boolean;
 }
 
 /** To the reading thread. */

@@ -23,6 +23,8 @@ export interface Reading {
   spool: RecordSpool;
   /** Numbers of the records before which something is not read; none: all is read. */
   gaps?: Uint32Array<ArrayBuffer>;
+  /** See Listing. */
+  plain: boolean;
 }
 
 export interface ReadOptions {
@@ -53,6 +55,7 @@ export async function readVolume(
     memory: options.memory,
     listing: reading.spool.chunks,
     gaps: reading.gaps ?? new Uint32Array(),
+    plain: reading.plain,
   };
   const worker = new Worker(workerUrl(import.meta.url, './reader-worker'), { workerData: setup });
   const spec = tarHelper(ctx, 'read', attachment, path, reading, pipe);

@@ -38,6 +38,25 @@ sync -f .
 cat /tmp/late
 `;
 
+/**
+ * The same with tools that only have what POSIX and busybox give: whole seconds, and no names with line breaks, which
+ * busybox's stat cannot set apart.
+ */
+export const LIST_PLAINLY_SCRIPT = `
+${PROBE_SCRIPT}
+[ -d "$1" ] || exit ${NO_DIRECTORY}
+cd "$1" || exit ${NO_DIRECTORY}
+set -o pipefail || exit ${NO_LISTING}
+printf 'NOW %s000\\0' "$(date +%s)"
+sync
+odd=$(find . -name '*
+*' | head -n 1)
+if [ -n "$odd" ]; then echo "a name holds a line break, and this helper image has no GNU find" >&2; exit 1; fi
+find . -print0 | xargs -0 stat -c 'PLAIN %f %s %u %g %Y %Z %i %h %n' | ${SWAP} |
+  LC_ALL=C sort -t ' ' -k ${PATH_FIELD} | ${SWAP} | tr '\\n' '\\0' || exit ${NO_LISTING}
+printf 'FIND 0\\0SORT 0\\0'
+`;
+
 const XATTRS =
   "--xattrs '--xattrs-include=*' --xattrs-exclude=security.selinux --xattrs-exclude=security.ima --xattrs-exclude=security.evm --acls";
 
@@ -52,6 +71,12 @@ export function tarScript(sparse: boolean): string {
     '--no-recursion --null --verbatim-files-from --files-from=- --file=-';
   return `cd "$1" || exit ${NO_DIRECTORY}\nif [ -n "$2" ]; then ${tar} >"$2"; else ${tar}; fi\n`;
 }
+
+/** The same with a tar that knows none of this: names come as arguments, in as many archives as it takes. */
+export const PLAIN_TAR_SCRIPT = (() => {
+  const tar = 'exec xargs -0 tar -c -f - --no-recursion';
+  return `cd "$1" || exit ${NO_DIRECTORY}\nif [ -n "$2" ]; then ${tar} >"$2"; else ${tar}; fi\n`;
+})();
 
 /** Extracts the archive from $2 (the lane; empty: standard input) into the directory $1. */
 export const EXTRACT_SCRIPT = (() => {

@@ -33,7 +33,7 @@ export class PinnedAccess implements RepositoryAccess {
   readonly #options: AccessOptions;
   #pin: Pin | undefined;
   #label = '';
-  /** Until a first manifest was read on this machine, every writer that one command meets becomes known. */
+  /** The first command that reads or writes a manifest takes every writer that it meets for known. */
   #learning = false;
   #writing = Promise.resolve();
 
@@ -56,6 +56,7 @@ export class PinnedAccess implements RepositoryAccess {
   }
 
   async sign(manifest: Manifest): Promise<Manifest> {
+    await this.#endFirstUse();
     try {
       return signManifest(manifest, await loadWriterKey(this.#options.stateDirectory));
     } catch (error) {
@@ -72,7 +73,8 @@ export class PinnedAccess implements RepositoryAccess {
     if (!pin?.encryption) return;
     const writer = manifest.signature?.key;
     if (writer !== undefined) {
-      if (pin.writers?.includes(writer) || (await this.#isOwn(writer))) return;
+      if (pin.writers?.includes(writer)) return;
+      if (await this.#isOwn(writer)) return this.#endFirstUse();
       if (this.#learning || this.#options.trust) return this.#learn(pin, writer);
     } else if (this.#options.trust) return;
     const by = writer === undefined ? 'is not signed' : `was signed by a writer unknown here, ${writer}`;
@@ -86,12 +88,23 @@ export class PinnedAccess implements RepositoryAccess {
     return key !== undefined && writerOf(key) === writer;
   }
 
-  /** Manifests are read several at a time; notes are written one after another. */
+  /** Whoever is met by a later command must be known by then. */
+  async #endFirstUse(): Promise<void> {
+    if (!this.#pin?.encryption || this.#pin.writers) return;
+    this.#pin.writers = [];
+    await this.#note(this.#pin);
+  }
+
   async #learn(pin: Pin, writer: string): Promise<void> {
     if (pin.writers?.includes(writer)) return;
     pin.writers = [...(pin.writers ?? []), writer];
+    await this.#note(pin);
+  }
+
+  /** Manifests are read several at a time; notes are written one after another. */
+  #note(pin: Pin): Promise<void> {
     this.#writing = this.#writing.then(() => this.#write(pin));
-    await this.#writing;
+    return this.#writing;
   }
 
   /** Raises WRONG_KEY where another repository lies at a place that was used before. */
@@ -100,7 +113,8 @@ export class PinnedAccess implements RepositoryAccess {
     const seen = created ? undefined : await pin.read();
     const recipient = encryption?.recipient ?? null;
     if (!seen) {
-      this.#pin = { place: pin.place, id, encryption: recipient };
+      // A repository that was just made holds no snapshots: nobody but this machine is known.
+      this.#pin = { place: pin.place, id, encryption: recipient, ...(created ? { writers: [] } : {}) };
       await this.#write(this.#pin);
     } else if (seen.id !== id || seen.encryption !== recipient) {
       throw changed(pin, describeChange(seen, { id, encryption: recipient }));

@@ -33,7 +33,7 @@ export class PinFile {
     try {
       return schema.parse(JSON.parse(await readFile(this.path, 'utf8')));
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
       throw new VolbakError(
         'WRONG_KEY',
         `what is remembered of ${this.place} cannot be read from ${this.path}`,

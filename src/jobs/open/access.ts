@@ -46,6 +46,8 @@ export class PinnedAccess implements RepositoryAccess {
     await this.#checkPin(descriptor, created);
     const { encryption } = descriptor;
     if (encryption === null) return store;
+    // What cannot be signed is not to be found out after hours of work.
+    if (this.#options.need !== 'read') await loadWriterKey(this.#options.stateDirectory);
     const identity = await this.#unlock(store, encryption.recipient);
     return new AgeStore(store, {
       recipient: encryption.recipient,

@@ -143,6 +143,7 @@ export class Runtime {
       pin: await this.pin(store, location),
       stateDirectory: this.environment.stateDirectory,
       secrets: () => this.secrets(),
+      namesKey: async () => (await import('../config/secrets.ts')).readSource(this.environment.namesKey),
       trust: this.options.trust ?? false,
       emit: this.output.emit,
     });

@@ -19,6 +19,7 @@ export interface Environment {
   identity: SecretSource;
   passphrase: SecretSource;
   newPassphrase: SecretSource;
+  namesKey: SecretSource;
   noColor: boolean;
   /** For what follows Docker's and SSH's own rules: DOCKER_HOST, DOCKER_CONTEXT, SSH_AUTH_SOCK, … */
   raw: NodeJS.ProcessEnv;
@@ -57,6 +58,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     identity: secretSource(env, 'VOLBAK_IDENTITY'),
     passphrase: secretSource(env, 'VOLBAK_PASSPHRASE'),
     newPassphrase: secretSource(env, 'VOLBAK_NEW_PASSPHRASE'),
+    namesKey: secretSource(env, 'VOLBAK_NAMES_KEY'),
     noColor: (env.NO_COLOR ?? '') !== '' || env.TERM === 'dumb',
     raw: env,
   };

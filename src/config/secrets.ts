@@ -4,7 +4,7 @@ import { messageOf, VolbakError } from '../core/errors.ts';
 import type { SecretSource } from './env.ts';
 
 /** The text of a secret; undefined where none is given. Raises WRONG_KEY where its file cannot be read. */
-async function readSource({ variable, value, file }: SecretSource): Promise<string | undefined> {
+export async function readSource({ variable, value, file }: SecretSource): Promise<string | undefined> {
   if (value !== undefined || file === undefined) return value;
   try {
     return await readFile(file, 'utf8');

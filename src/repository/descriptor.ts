@@ -16,6 +16,11 @@ const schema = z.object({
 const encryptionSchema = z.strictObject({
   scheme: z.literal('age'),
   recipient: z.string().regex(/^age1[02-9ac-hj-np-z]{58}$/),
+  /** Where names in keys are hidden: by which key, as its hash. */
+  names: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
 });
 
 /** To what everything in a repository is encrypted: the public half of its own X25519 identity. */
@@ -33,7 +38,7 @@ export interface Descriptor {
 export interface EncryptionPlan {
   encryption: Encryption;
   putKeys(repositoryId: string): Promise<void>;
-  /** Takes the keys back where another descriptor stands. */
+  /** Takes back what `putKeys` put: another descriptor stands, or not all could be put. */
   removeKeys(): Promise<void>;
 }
 
@@ -111,7 +116,10 @@ async function putDescriptor(store: Store, now: Date, plan: EncryptionPlan | und
   const id = randomUUID();
   const encryption = plan?.encryption ?? null;
   const fresh = { format: 1, id, created: now.toISOString(), cut: 1, encryption };
-  await plan?.putKeys(id);
+  await plan?.putKeys(id).catch(async (error: unknown) => {
+    await plan.removeKeys().catch(() => {});
+    throw error;
+  });
   try {
     await store.put(DESCRIPTOR, Buffer.from(`${JSON.stringify(fresh)}\n`), { ifAbsent: true });
   } catch (error) {

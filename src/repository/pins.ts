@@ -8,7 +8,7 @@ const schema = z.object({
   /** Where the repository is, for people. */
   place: z.string(),
   id: z.string(),
-  /** Recipient that it is encrypted to; null where it is not. */
+  /** Recipient that it is encrypted to, and the hash of the key that hides names, if one does; null where it is not. */
   encryption: z.string().nullable(),
   /** Writers known here; absent until the first manifest was read. */
   writers: z.array(z.string()).optional(),

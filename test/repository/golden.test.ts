@@ -27,6 +27,7 @@ async function open(place: string, secrets: Secrets = { identities: [identity] }
     pin: new PinFile(stateDirectory, place),
     stateDirectory,
     secrets: async () => secrets,
+    namesKey: async () => undefined,
     trust: false,
     emit: () => {},
   });

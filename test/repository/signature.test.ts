@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
+import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { decodeManifest, encodeManifest, type Manifest } from '../../src/repository/manifest.ts';
 import { checkSignature, signedBytes, signManifest, writerOf } from '../../src/repository/signature.ts';
@@ -111,14 +112,8 @@ describe('signatures of manifests', () => {
     const dir = await tempDir();
     const signed = signManifest(manifest(), privateKey);
     writeFileSync(`${dir}/manifest.json`, JSON.stringify(signed));
-    const script = `
-      { printf 'volbak manifest 1\\n'
-        jq -cjS 'del(.signature) | .volumes |= map(del(.index, .segments, .frames, .newBytes, .storedBytes))' manifest.json
-      } >signed
-      jq -r .signature.value manifest.json | base64 -d >signature
-      { printf '\\060\\052\\060\\005\\006\\003\\053\\145\\160\\003\\041\\000'; jq -r .signature.key manifest.json | base64 -d; } |
-        openssl pkey -pubin -inform DER >key.pem
-      openssl pkeyutl -verify -pubin -inkey key.pem -rawin -in signed -sigfile signature`;
+    const page = readFileSync(path.join(import.meta.dirname, '../../docs/format.md'), 'utf8');
+    const script = /^### Signature$[\s\S]*?^```sh\n([\s\S]*?)^```$/m.exec(page)?.[1] as string;
     const out = execFileSync('sh', ['-euc', script], { cwd: dir, encoding: 'utf8' });
     expect(out).toContain('Signature Verified Successfully');
     expect(execFileSync('cat', [`${dir}/signed`]).equals(signedBytes(signed))).toBe(true);

@@ -7,6 +7,7 @@ import type { Runtime } from '../runtime.ts';
 interface Options {
   encryptTo: string[];
   passphrase?: boolean;
+  opaqueNames?: boolean;
 }
 
 export function define(program: Command, register: Register): void {
@@ -23,6 +24,10 @@ export function define(program: Command, register: Register): void {
 
 async function run(runtime: Runtime, options: Options): Promise<number> {
   const holders = await keyHolders(runtime, options);
+  if (options.opaqueNames && holders.length === 0)
+    throw new VolbakError('USAGE', '--opaque-names is for encrypted repositories', {
+      hint: 'Say to whom: --encrypt-to age1…, or --passphrase.',
+    });
   const [{ readDescriptor }, { Repository }, { planEncryption }, { refuseNewInPlaceOfEncrypted }] =
     await Promise.all([
       import('../../repository/descriptor.ts'),
@@ -35,7 +40,8 @@ async function run(runtime: Runtime, options: Options): Promise<number> {
   if (there && holders.length > 0) throw alreadyThere(store.label);
   if (!there && holders.length === 0)
     await refuseNewInPlaceOfEncrypted(await runtime.pin(store, runtime.location));
-  const plan = holders.length > 0 ? await planEncryption(store, holders) : undefined;
+  const hideNames = options.opaqueNames ? { stateDirectory: runtime.environment.stateDirectory } : undefined;
+  const plan = holders.length > 0 ? await planEncryption(store, holders, hideNames) : undefined;
   const access = await runtime.access(store, runtime.location, 'write');
   const { repository, created } = await Repository.openOrInit(store, runtime.env.clock.now(), access, plan);
   if (!created && plan) throw alreadyThere(store.label);

@@ -15,8 +15,10 @@ interface Options {
 export function define(program: Command, register: Register): void {
   const command = program
     .command('key')
-    .description('who can read an encrypted repository: list, add or remove keys')
-    .argument('[action]', 'list, add or remove', 'list')
+    .description(
+      'who can read an encrypted repository: list, add or remove keys; print the one that hides names',
+    )
+    .argument('[action]', 'list, add, remove or names', 'list')
     .argument('[name]', 'the key to remove')
     .option('--encrypt-to <recipient>', 'add: an age recipient, age1… (repeatable)', collect, [])
     .option('--passphrase', 'add: the passphrase in VOLBAK_NEW_PASSPHRASE or VOLBAK_NEW_PASSPHRASE_FILE')
@@ -25,7 +27,8 @@ export function define(program: Command, register: Register): void {
     if (action === 'list') return list(runtime);
     if (action === 'add') return add(runtime, options as unknown as Options);
     if (action === 'remove') return remove(runtime, name);
-    throw new VolbakError('USAGE', `key knows list, add and remove, not '${action}'`);
+    if (action === 'names') return names(runtime);
+    throw new VolbakError('USAGE', `key knows list, add, remove and names, not '${action}'`);
   });
 }
 
@@ -59,6 +62,22 @@ async function list(runtime: Runtime): Promise<number> {
     runtime.output.line(`known writer      ${known}`);
   const rows = keys.map(({ name, kind, added }) => [name, kind, added.toISOString().slice(0, 19)]);
   for (const line of table(['KEY', 'KIND', 'ADDED'], rows)) runtime.output.line(line);
+  return 0;
+}
+
+/** Prints the key that hides names: a host that backs up needs it. */
+async function names(runtime: Runtime): Promise<number> {
+  const { NamesKeyFile } = await import('../../repository/names-key.ts');
+  const { descriptor } = await runtime.repository('append');
+  const key = descriptor.encryption?.names
+    ? await new NamesKeyFile(runtime.environment.stateDirectory, descriptor.id).read()
+    : undefined;
+  if (key === undefined)
+    throw new VolbakError('REPOSITORY_INVALID', 'this repository does not hide names', {
+      hint: '`volbak init --encrypt-to … --opaque-names` makes one that does.',
+    });
+  runtime.output.document({ namesKey: key.trim() });
+  runtime.output.line(key.trim());
   return 0;
 }
 

@@ -9,7 +9,9 @@ import type { RepositoryAccess } from '../../repository/repository.ts';
 import { signManifest, writerOf } from '../../repository/signature.ts';
 import { loadWriterKey } from '../../repository/writer-key.ts';
 import { AgeStore } from '../../store/age.ts';
+import { OpaqueStore } from '../../store/opaque.ts';
 import type { Store } from '../../store/store.ts';
+import { findNamesKey } from './names.ts';
 
 /**
  * What a command will do with a repository. An encrypted one needs an identity to be read; to write, a wrong one is an
@@ -23,6 +25,8 @@ export interface AccessOptions {
   stateDirectory: string;
   /** Read only where a repository is encrypted. */
   secrets(): Promise<Secrets>;
+  /** The key that hides names, where the environment gives one. */
+  namesKey(): Promise<string | undefined>;
   /** Take unknown writers for known from now on. */
   trust: boolean;
   emit: EventSink;
@@ -49,12 +53,23 @@ export class PinnedAccess implements RepositoryAccess {
     // What cannot be signed is not to be found out after hours of work.
     if (this.#options.need !== 'read') await loadWriterKey(this.#options.stateDirectory);
     const identity = await this.#unlock(store, encryption.recipient);
-    return new AgeStore(store, {
-      recipient: encryption.recipient,
-      isPlain: isPlainKey,
-      isImmutable: isSegmentKey,
-      ...(identity === undefined ? {} : { identity }),
+    const encrypted = (below: Store) =>
+      new AgeStore(below, {
+        recipient: encryption.recipient,
+        isPlain: isPlainKey,
+        isImmutable: isSegmentKey,
+        ...(identity === undefined ? {} : { identity }),
+      });
+    if (encryption.names === undefined) return encrypted(store);
+    const key = await findNamesKey({
+      ...this.#options,
+      repositoryId: descriptor.id,
+      hash: encryption.names,
+      given: await this.#options.namesKey(),
+      readable: identity === undefined ? undefined : encrypted(store),
+      label: store.label,
     });
+    return encrypted(new OpaqueStore(store, key));
   }
 
   async sign(manifest: Manifest): Promise<Manifest> {
@@ -113,7 +128,7 @@ export class PinnedAccess implements RepositoryAccess {
   async #checkPin({ id, encryption }: Descriptor, created: boolean): Promise<void> {
     const { pin } = this.#options;
     const seen = created ? undefined : await pin.read();
-    const recipient = encryption?.recipient ?? null;
+    const recipient = encryption ? [encryption.recipient, encryption.names].filter(Boolean).join(' ') : null;
     if (!seen) {
       // A repository that was just made holds no snapshots: nobody but this machine is known.
       this.#pin = { place: pin.place, id, encryption: recipient, ...(created ? { writers: [] } : {}) };

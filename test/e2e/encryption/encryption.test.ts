@@ -163,6 +163,28 @@ describe('an encrypted repository', () => {
     expect(await shown(at, { VOLBAK_PASSPHRASE: 'another' }, 'snapshots')).toHaveLength(1);
   });
 
+  it('hides names, where asked, from the store, and not from the host that has the key for them', async () => {
+    const at = await site();
+    const key = await keygen();
+    expect((await run(at, NOBODY, 'init', '--opaque-names')).exit).toBe(2);
+    const admin = await machine(key.env);
+    await ok(at, admin, 'init', '--encrypt-to', key.recipient, '--opaque-names');
+    const volume = await at.volume('data', 'echo secret >file');
+    const host = await machine();
+    await refused(at, host, 'backup', '--volume', volume);
+    const { namesKey } = await shown(at, admin, 'key', 'names');
+    await ok(at, { ...host, VOLBAK_NAMES_KEY: namesKey }, 'backup', '--volume', volume);
+    await ok(at, host, 'backup', '--volume', volume);
+    expect(objects(at.repo).join(' ')).not.toMatch(new RegExp(`${volume}|host-a|volume/`));
+    const list = await shown(at, admin, '--trust', 'snapshots');
+    expect(list.map(({ source }: Json) => source)).toEqual(Array(2).fill(`host-a/volume/${volume}`));
+    await ok(at, admin, 'restore', volume, '--to-volume', at.name('back'), '--verify');
+    const recipe = path.join(projectRoot, 'recipes/restore-without-volbak.sh');
+    const plain = `${await tempDir()}/plain`;
+    await bash(`'${recipe}' --identity '${key.file}' '${at.repo}' '${list[0].id}' '${volume}' '${plain}'`);
+    expect(readFileSync(`${plain}/file`, 'utf8')).toBe('secret\n');
+  });
+
   it('is not made where there is one already, or of what is no recipient', async () => {
     const at = await site();
     const key = await keygen();

@@ -32,18 +32,20 @@ interface Machine {
   need?: Need;
   secrets?: Secrets;
   trust?: boolean;
+  namesKey?: string;
 }
 
 /** Everything that a machine is here is its state directory. */
 function accessOf(
   state: string,
-  { need = 'read', secrets = { identities: [mine] }, trust = false }: Machine = {},
+  { need = 'read', secrets = { identities: [mine] }, trust = false, namesKey }: Machine = {},
 ) {
   return new PinnedAccess({
     need,
     pin: new PinFile(state, 'memory'),
     stateDirectory: state,
     secrets: async () => secrets,
+    namesKey: async () => namesKey,
     trust,
     emit: (event) => events.push(event),
   });
@@ -144,6 +146,54 @@ describe('an encrypted repository', () => {
   it('is not opened without access to keys', async () => {
     await initEncrypted(await tempDir());
     await expect(Repository.open(store)).rejects.toThrow(code('WRONG_KEY'));
+  });
+});
+
+describe('a repository that hides names', () => {
+  async function initOpaque(state: string): Promise<Repository> {
+    const to = [{ recipient: await recipientOf(mine) }];
+    const plan = await planEncryption(store, to, { stateDirectory: state });
+    return (await Repository.openOrInit(store, NOW, accessOf(state), plan)).repository;
+  }
+  const none = { need: 'write' as const, secrets: { identities: [] } };
+
+  it('tells none in its keys, and all to who may read', async () => {
+    const repository = await initOpaque(await tempDir());
+    await repository.commit(manifest(A));
+    expect((await keys()).join('\n')).not.toMatch(/alpha|volume|data/);
+    const reader = await open(await tempDir());
+    expect(await reader.snapshotNames()).toEqual([name(A)]);
+  });
+
+  it('can be written by a host that was handed the key for names, from then on without it', async () => {
+    const admin = await tempDir();
+    const { descriptor } = await initOpaque(admin);
+    const namesKey = readFileSync(`${admin}/names/${descriptor.id}.key`, 'utf8');
+    const host = await tempDir();
+    await expect(open(host, none)).rejects.toThrow(code('WRONG_KEY'));
+    await (await open(host, { ...none, namesKey })).commit(manifest(A));
+    await (await open(host, none)).commit(manifest(B));
+    expect(await (await open(host, none)).snapshotNames()).toEqual([name(A), name(B)]);
+    expect(statSync(`${host}/names/${descriptor.id}.key`).mode & 0o777).toBe(0o600);
+  });
+
+  it('takes no other key than the one that its descriptor names, wherever it comes from', async () => {
+    const repository = await initOpaque(await tempDir());
+    const foreign = `${Buffer.alloc(32, 7).toString('base64')}\n`;
+    for (const namesKey of [foreign, 'x', ''])
+      await expect(open(await tempDir(), { ...none, namesKey })).rejects.toThrow(code('WRONG_KEY'));
+    // Whoever knows the descriptor can encrypt one to the repository.
+    await repository.store.put('names.key', Buffer.from(foreign));
+    await expect(open(await tempDir())).rejects.toThrow(code('WRONG_KEY'));
+  });
+
+  it('is another one where its key for names changed', async () => {
+    const state = await tempDir();
+    await initOpaque(state);
+    const descriptor = JSON.parse((await store.get(DESCRIPTOR)).toString());
+    delete descriptor.encryption.names;
+    await store.put(DESCRIPTOR, Buffer.from(JSON.stringify(descriptor)));
+    await expect(open(state)).rejects.toThrow(code('WRONG_KEY'));
   });
 });
 

@@ -18,7 +18,8 @@ export function define(program: Command, register: Register): void {
     .option(
       '--passphrase',
       'whoever knows VOLBAK_PASSPHRASE or what is in VOLBAK_PASSPHRASE_FILE can read it',
-    );
+    )
+    .option('--opaque-names', 'hide names of hosts, containers and volumes in the keys of an encrypted one');
   register(command, (runtime, _, options) => run(runtime, options as unknown as Options));
 }
 

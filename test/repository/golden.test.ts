@@ -1,4 +1,5 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -90,6 +91,20 @@ describe('the golden repository of format 1, encrypted', () => {
     const repository = await open(goldenEncrypted, { identities: [], passphrase: goldenPassphrase });
     const [name] = await repository.snapshotNames();
     expect((await repository.manifest(name!)).signature).toBeDefined();
+  });
+
+  it('is opened by age with the passphrase typed, as the recovery kit says', async () => {
+    const file = `${await tempDir()}/repository.key`;
+    // age asks for passphrases on a terminal alone.
+    const command = `age -d -o '${file}' '${goldenEncrypted}/keys/passphrase-1.age'`;
+    const child = spawn('script', ['-qec', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'inherit'] });
+    child.stdout.on('data', (text) => {
+      if (String(text).includes('passphrase')) child.stdin.write(`${goldenPassphrase}\n`);
+    });
+    const [exit] = await once(child, 'exit');
+    child.stdin.destroy();
+    expect(exit).toBe(0);
+    expect(readFileSync(file, 'utf8')).toMatch(/^AGE-SECRET-KEY-1/m);
   });
 
   it('is not restored by the recipe without an identity or with a wrong one, and nothing is left', async () => {

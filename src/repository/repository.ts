@@ -9,6 +9,8 @@ import { decodeManifest, encodeManifest, type Manifest } from './manifest.ts';
 export interface RepositoryAccess {
   /** The store to use once the descriptor is known; raises WRONG_KEY where this repository is not to be used. */
   openStore(store: Store, descriptor: Descriptor, created: boolean): Promise<Store>;
+  /** False where only writing is possible: the repository is encrypted, and no identity was given. */
+  readonly readable?: boolean;
   /** Signs a manifest that is about to be written. */
   sign?(manifest: Manifest): Promise<Manifest>;
   /** Raises WRONG_KEY where a manifest's writer is not to be trusted. */
@@ -56,6 +58,11 @@ export class Repository {
     const { descriptor, created } = await initRepository(store, now, plan);
     const opened = await access.openStore(store, descriptor, created);
     return { repository: new Repository(opened, descriptor, access), created };
+  }
+
+  /** False where manifests and frames cannot be read: `get` raises WRONG_KEY. Keys can be listed all the same. */
+  get readable(): boolean {
+    return this.#access.readable ?? true;
   }
 
   /** All snapshots by their keys, oldest first. */

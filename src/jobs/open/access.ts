@@ -40,6 +40,7 @@ export class PinnedAccess implements RepositoryAccess {
   /** The first command that reads or writes a manifest takes every writer that it meets for known. */
   #learning = false;
   #writing = Promise.resolve();
+  readable = true;
 
   constructor(options: AccessOptions) {
     this.#options = options;
@@ -53,6 +54,7 @@ export class PinnedAccess implements RepositoryAccess {
     // What cannot be signed is not to be found out after hours of work.
     if (this.#options.need !== 'read') await loadWriterKey(this.#options.stateDirectory);
     const identity = await this.#unlock(store, encryption.recipient);
+    this.readable = identity !== undefined;
     const encrypted = (below: Store) =>
       new AgeStore(below, {
         recipient: encryption.recipient,

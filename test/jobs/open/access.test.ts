@@ -95,6 +95,7 @@ describe('an encrypted repository', () => {
     const writer = await open(host, { need: 'write', secrets: { identities: [] } });
     await writer.commit(manifest(A));
     expect(await writer.snapshotNames()).toEqual([name(A)]);
+    expect([writer.readable, (await open(admin)).readable]).toEqual([false, true]);
     await expect(writer.manifest(name(A))).rejects.toThrow(code('WRONG_KEY'));
     expect((await (await open(host)).manifest(name(A))).id).toBe(A);
   });

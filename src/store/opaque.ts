@@ -87,13 +87,13 @@ export class OpaqueStore extends StoreWrapper {
     return { ...(await this.inner.stat(this.#hide(key), options)), key };
   }
 
-  /** Keys whose names were not hidden with this key are left out. */
+  /** What was not hidden with this key is listed as it is: a prune must see that there is something it does not know. */
   override async *list(prefix: string, options?: { signal?: AbortSignal }): AsyncIterable<StoredObject> {
     // A prefix that ends within names says nothing about what they look like when hidden.
     const folder = /^(snapshots|condemned)\//.exec(prefix)?.[0];
     for await (const object of this.inner.list(folder ?? prefix, options)) {
       const key = this.#reveal(object.key);
-      if (key?.startsWith(prefix)) yield { ...object, key };
+      if (key.startsWith(prefix)) yield { ...object, key };
     }
   }
 
@@ -108,11 +108,11 @@ export class OpaqueStore extends StoreWrapper {
     return [folder, ...parts.map((part, level) => this.#cipher.hide(part, level)), rest].join('/');
   }
 
-  #reveal(key: string): string | undefined {
+  #reveal(key: string): string {
     const [, folder, ...parts] = NAMED.exec(key) ?? [];
     if (folder === undefined) return key;
     const rest = parts.pop();
     const names = parts.map((part, level) => this.#cipher.reveal(part, level));
-    return names.includes(undefined) ? undefined : [folder, ...names, rest].join('/');
+    return names.includes(undefined) ? key : [folder, ...names, rest].join('/');
   }
 }

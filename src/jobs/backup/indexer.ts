@@ -1,4 +1,3 @@
-import { collectYoungGarbage } from '../../core/collect-garbage.ts';
 import type { FrameHandle } from '../../repository/frame-handle.ts';
 import type { FrameRef } from '../../repository/frame-ref.ts';
 import type { FrameWriter } from '../../repository/frame-writer.ts';
@@ -52,7 +51,6 @@ export class VolumeIndexer {
     this.#tail = this.#tail.then(async () => {
       const handles = await placed;
       freeSlab(this.#memory, batch.slab);
-      collectYoungGarbage();
       this.#take(batch, handles);
       await this.index.lines.flush();
       if (this.index.lines.waiting > MAX_WAITING) await this.#writer.closeSegment();

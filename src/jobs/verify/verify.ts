@@ -277,7 +277,8 @@ export class VerifyJob {
 
   #fail(error: unknown, where: Omit<VerifyProblem, 'message'>): void {
     this.#env.signal.throwIfAborted();
-    if (isVolbakError(error, 'STORE_UNREACHABLE') || isVolbakError(error, 'STORE_DENIED')) throw error;
+    const codes = ['STORE_UNREACHABLE', 'STORE_DENIED', 'WRONG_KEY'] as const;
+    if (codes.some((code) => isVolbakError(error, code))) throw error;
     this.#result.errors.push({ message: messageOf(error), ...where });
   }
 }

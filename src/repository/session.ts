@@ -1,15 +1,17 @@
 import { randomBytes } from 'node:crypto';
-import { isVolbakError, VolbakError } from '../core/errors.ts';
+import { VolbakError } from '../core/errors.ts';
 import type { Store } from '../store/store.ts';
-import { DOOMED, manifestKey, parseSegmentKey, SEGMENTS, SESSIONS, type SnapshotName } from './keys.ts';
+import { readDoomed } from './doomed.ts';
+import { manifestKey, parseSegmentKey, SEGMENTS, SESSIONS, type SnapshotName } from './keys.ts';
 
-const HEARTBEAT_MS = 5 * 60_000;
+/** How often a session shows that it lives. */
+export const HEARTBEAT_MS = 5 * 60_000;
 /** A session whose last heartbeat is older gives up: a pruner may take it for dead. */
-const STALE_MS = 30 * 60_000;
+export const STALE_MS = 30 * 60_000;
 
 export interface SessionOptions {
   store: Store;
-  kind: 'backup' | 'restore' | 'export' | 'copy' | 'drill';
+  kind: 'backup' | 'restore' | 'export' | 'copy' | 'drill' | 'prune' | 'repair';
   /** Snapshots whose frames may be used. */
   uses: readonly SnapshotName[];
   /** Wall clock in milliseconds: unlike the monotonic one it goes on while a laptop sleeps. */
@@ -74,7 +76,7 @@ export class Session {
   async checkSegments(needed: ReadonlySet<string>): Promise<void> {
     const { store } = this.#options;
     await this.check();
-    const doomed = await doomedSegments(store);
+    const doomed = new Set((await readDoomed(store)).flatMap((note) => note.segments));
     const present = await presentSegments(store);
     for (const name of needed) {
       if (!present.has(name) || doomed.has(name)) {
@@ -96,24 +98,6 @@ export class Session {
   }
 }
 
-/** Names of segments that prunes are about to delete. A note that is gone again was a prune that ended. */
-async function doomedSegments(store: Store): Promise<Set<string>> {
-  const doomed = new Set<string>();
-  for await (const { key } of store.list(DOOMED)) {
-    try {
-      const note = JSON.parse((await store.get(key)).toString('utf8')) as { segments?: unknown };
-      if (!Array.isArray(note.segments))
-        throw new VolbakError('INTEGRITY', `${key} in ${store.label} is damaged`);
-      for (const name of note.segments) doomed.add(String(name));
-    } catch (error) {
-      if (isVolbakError(error, 'STORE_NOT_FOUND')) continue;
-      if (isVolbakError(error)) throw error;
-      throw new VolbakError('INTEGRITY', `${key} in ${store.label} is damaged`, { cause: error });
-    }
-  }
-  return doomed;
-}
-
 /** Names of all segments in the store. */
 export async function presentSegments(store: Store): Promise<Set<string>> {
   const present = new Set<string>();
@@ -122,4 +106,15 @@ export async function presentSegments(store: Store): Promise<Set<string>> {
     if (name) present.add(name);
   }
   return present;
+}
+
+/**
+ * Names of the segments whose frames a new snapshot may take: those in the store that no prune is about to delete. (A note
+ * is listed first: one that comes later is seen by the commit.)
+ */
+export async function usableSegments(store: Store): Promise<Set<string>> {
+  const doomed = await readDoomed(store);
+  const usable = await presentSegments(store);
+  for (const { segments } of doomed) for (const name of segments) usable.delete(name);
+  return usable;
 }

@@ -23,6 +23,7 @@ export class Session {
   readonly id: string;
   readonly #options: SessionOptions;
   readonly #keys: string[] = [];
+  #beats = 0;
   #lastBeat = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -49,11 +50,12 @@ export class Session {
   async #beat(): Promise<void> {
     const { store, kind, uses, now } = this.#options;
     const time = now();
-    const key = `${SESSIONS}${this.id}/${String(this.#keys.length).padStart(6, '0')}.json`;
+    // Counted here: the last one may still be on its way.
+    const key = `${SESSIONS}${this.id}/${String(this.#beats++).padStart(6, '0')}.json`;
     const body = { id: this.id, kind, time: new Date(time).toISOString(), uses: uses.map((s) => s.id) };
     await store.put(key, Buffer.from(JSON.stringify(body)));
     this.#keys.push(key);
-    this.#lastBeat = time;
+    this.#lastBeat = Math.max(this.#lastBeat, time);
   }
 
   /** Raises REPOSITORY_BUSY where the session may have been taken for dead. */

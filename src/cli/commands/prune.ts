@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { systemStopwatch } from '../../core/stopwatch.ts';
 import { formatBytes, formatDuration, plural } from '../../core/units.ts';
 import type { Pending, PruneReport } from '../../jobs/prune/prune.ts';
 import { duration } from '../options.ts';
@@ -36,10 +37,11 @@ export function define(program: Command, register: Register): void {
 
 async function run(runtime: Runtime, options: Options): Promise<number> {
   const { prune } = await import('../../jobs/prune/prune.ts');
-  const { systemStopwatch } = await import('../../core/stopwatch.ts');
+  const { memoryOnDisk } = await import('../../jobs/prune/memory.ts');
+  const repository = await runtime.repository();
   const report = await prune(
     runtime.env,
-    await runtime.repository(),
+    repository,
     {
       graceMs: options.grace,
       dryRun: options.dryRun ?? false,
@@ -49,7 +51,10 @@ async function run(runtime: Runtime, options: Options): Promise<number> {
       verify: options.verify ?? false,
       rewrite: options.rewrite,
     },
-    systemStopwatch,
+    {
+      stopwatch: systemStopwatch,
+      memory: memoryOnDisk(runtime.env.stateDirectory, repository.descriptor.id),
+    },
   );
   for (const line of describe(report)) runtime.output.line(line);
   for (const { source, reason } of report.spared)

@@ -7,9 +7,16 @@ import { storeTime } from '../../repository/store-clock.ts';
 import type { JobEnvironment } from '../environment.ts';
 import { describeShrinking } from '../shrunk.ts';
 import { judgeSessions, type Liveness } from './liveness.ts';
-import { clockJumped, jumpSince, type Memory, writeMemory } from './memory.ts';
+import { clockJumped, jumpSince, type Memory, type MemoryPlace } from './memory.ts';
 import { expectSeen, type Survey, survey } from './survey.ts';
 import { type Judgement, judge } from './victims.ts';
+
+/** What a pruner looks with. */
+export interface Senses {
+  /** A clock that nobody sets. */
+  stopwatch: Stopwatch;
+  memory: MemoryPlace;
+}
 
 export interface PruneRules {
   /** How long what nobody needs stays, in milliseconds. */
@@ -48,7 +55,7 @@ export class Lookout {
   readonly #env: JobEnvironment;
   readonly #repository: Repository;
   readonly #rules: PruneRules;
-  readonly #stopwatch: Stopwatch;
+  readonly #senses: Senses;
   #watches: Memory['sessions'];
   #seen: string[];
   readonly #jumped: number | undefined;
@@ -58,18 +65,18 @@ export class Lookout {
     env: JobEnvironment,
     repository: Repository,
     rules: PruneRules,
-    stopwatch: Stopwatch,
+    senses: Senses,
     memory: Memory | undefined,
     now: number,
   ) {
     this.#env = env;
     this.#repository = repository;
     this.#rules = rules;
-    this.#stopwatch = stopwatch;
+    this.#senses = senses;
     this.#watches = memory?.sessions ?? {};
     this.#seen = rules.acceptMissing ? [] : (memory?.seen ?? []);
     this.#jumped = memory?.jumped;
-    this.#start = { store: now, own: stopwatch.now() };
+    this.#start = { store: now, own: senses.stopwatch.now() };
   }
 
   /** Reads the clocks. Raises REPOSITORY_BUSY where the store's jumped since the last run, once. */
@@ -77,18 +84,17 @@ export class Lookout {
     env: JobEnvironment,
     repository: Repository,
     rules: PruneRules,
-    stopwatch: Stopwatch,
-    memory: Memory | undefined,
+    senses: Senses,
   ): Promise<Lookout> {
+    const memory = await senses.memory.read();
     const now = await storeTime(repository.store);
     const wallTime = env.clock.now().getTime();
     const jump = memory && jumpSince(memory, now, wallTime);
     if (memory && jump !== undefined) {
-      const noted = { ...memory, storeTime: now, wallTime, jumped: now };
-      await writeMemory(env.stateDirectory, repository.descriptor.id, noted);
+      await senses.memory.write({ ...memory, storeTime: now, wallTime, jumped: now });
       throw clockJumped(repository.store.label, jump);
     }
-    return new Lookout(env, repository, rules, stopwatch, memory, now);
+    return new Lookout(env, repository, rules, senses, memory, now);
   }
 
   /**
@@ -99,7 +105,7 @@ export class Lookout {
     const { signal } = this.#env;
     const now = await this.#storeTime();
     const found = await survey(this.#repository, signal);
-    const liveness = judgeSessions(found.sessions, this.#watches, now, this.#stopwatch);
+    const liveness = judgeSessions(found.sessions, this.#watches, now, this.#senses.stopwatch);
     this.#watches = liveness.watches;
     const segments = await this.#segments();
     if (found.snapshots.length === 0 && segments.length > 0) throw this.#empty();
@@ -119,14 +125,14 @@ export class Lookout {
   /** Raises REPOSITORY_BUSY where the store's clock went otherwise than ours since the first look. */
   async #storeTime(): Promise<number> {
     const now = await storeTime(this.#repository.store);
-    const jump = now - this.#start.store - (this.#stopwatch.now() - this.#start.own);
+    const jump = now - this.#start.store - (this.#senses.stopwatch.now() - this.#start.own);
     if (Math.abs(jump) > RUN_DRIFT_MS) throw clockJumped(this.#repository.store.label, jump);
     return now;
   }
 
   /** What to note for the next run. `removed` are ids of snapshots and sessions that went since. */
   async remember({ found, now }: Look, removed: ReadonlySet<string>): Promise<void> {
-    await writeMemory(this.#env.stateDirectory, this.#repository.descriptor.id, {
+    await this.#senses.memory.write({
       seen: settled(found, now).filter((id) => !removed.has(id)),
       sessions: Object.fromEntries(Object.entries(this.#watches).filter(([id]) => !removed.has(id))),
       storeTime: await this.#storeTime(),

@@ -23,30 +23,33 @@ export type Memory = z.infer<typeof schema>;
 /** Clocks drift, and a request takes its time; more than this apart from one run to the next is a jump. */
 const DRIFT_MS = 10 * 60_000;
 
-/** Reads what this host's last prune of a repository noted; undefined where there was none or the note is damaged. */
-export async function readMemory(stateDirectory: string, repositoryId: string): Promise<Memory | undefined> {
-  try {
-    return schema.parse(JSON.parse(await readFile(fileOf(stateDirectory, repositoryId), 'utf8')));
-  } catch {
-    return undefined;
-  }
+/** Where a pruner keeps it. */
+export interface MemoryPlace {
+  /** Undefined where there is none, or it is damaged: then nothing is known. */
+  read(): Promise<Memory | undefined>;
+  /** Whole or not at all. */
+  write(memory: Memory): Promise<void>;
 }
 
-/** Notes it for the next one, whole or not at all. */
-export async function writeMemory(
-  stateDirectory: string,
-  repositoryId: string,
-  memory: Memory,
-): Promise<void> {
-  const file = fileOf(stateDirectory, repositoryId);
-  await mkdir(join(stateDirectory, 'prune'), { recursive: true, mode: 0o700 });
-  const temporary = `${file}.${randomBytes(4).toString('hex')}`;
-  await writeFile(temporary, JSON.stringify(memory), { mode: 0o600 });
-  await rename(temporary, file);
-}
-
-function fileOf(stateDirectory: string, repositoryId: string): string {
-  return join(stateDirectory, 'prune', `${repositoryId}.json`);
+/** In the state directory of this host, by repository. */
+export function memoryOnDisk(stateDirectory: string, repositoryId: string): MemoryPlace {
+  const directory = join(stateDirectory, 'prune');
+  const file = join(directory, `${repositoryId}.json`);
+  return {
+    async read() {
+      try {
+        return schema.parse(JSON.parse(await readFile(file, 'utf8')));
+      } catch {
+        return undefined;
+      }
+    },
+    async write(memory) {
+      await mkdir(directory, { recursive: true, mode: 0o700 });
+      const temporary = `${file}.${randomBytes(4).toString('hex')}`;
+      await writeFile(temporary, JSON.stringify(memory), { mode: 0o600 });
+      await rename(temporary, file);
+    },
+  };
 }
 
 /** How far the store's clock went against ours since the last prune, where that is more than a drift. */

@@ -1,6 +1,5 @@
 import { VolbakError } from '../../core/errors.ts';
 import { sleep } from '../../core/sleep.ts';
-import type { Stopwatch } from '../../core/stopwatch.ts';
 import { formatDuration, plural } from '../../core/units.ts';
 import { readDoomed } from '../../repository/doomed.ts';
 import type { Repository } from '../../repository/repository.ts';
@@ -8,8 +7,7 @@ import { Session } from '../../repository/session.ts';
 import type { JobEnvironment } from '../environment.ts';
 import { VerifyJob } from '../verify/verify.ts';
 import { collect, type Deleted } from './collect.ts';
-import { type Look, Lookout, type PruneRules } from './look.ts';
-import { readMemory } from './memory.ts';
+import { type Look, Lookout, type PruneRules, type Senses } from './look.ts';
 import { type Rewritten, rewriteSparse } from './rewrite.ts';
 import type { Reason } from './victims.ts';
 
@@ -50,10 +48,9 @@ export async function prune(
   env: JobEnvironment,
   repository: Repository,
   options: PruneOptions,
-  stopwatch: Stopwatch,
+  senses: Senses,
 ): Promise<PruneReport> {
-  const memory = await readMemory(env.stateDirectory, repository.descriptor.id);
-  const lookout = await Lookout.begin(env, repository, options, stopwatch, memory);
+  const lookout = await Lookout.begin(env, repository, options, senses);
   if (options.verify) await expectWhole(env, repository);
   if (options.dryRun) return dryRun(env, repository, lookout, options);
   const session = await Session.begin({
@@ -123,8 +120,8 @@ async function collectIfAny(
   look: Look,
 ): Promise<Deleted> {
   const { victims, condemned } = look.judgement;
-  const nothing = victims.length + condemned.length + look.liveness.dead.length === 0;
-  if (nothing && (await readDoomed(store)).length === 0)
+  const notes = await readDoomed(store);
+  if (victims.length + condemned.length + look.liveness.dead.length + notes.length === 0)
     return { segments: 0, bytes: 0, snapshots: [], sessions: [] };
   return collect(store, session, lookout, look, env.signal);
 }

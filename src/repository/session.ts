@@ -24,7 +24,9 @@ export class Session {
   readonly #options: SessionOptions;
   readonly #keys: string[] = [];
   #beats = 0;
-  #lastBeat = 0;
+  #lastBeat: number | undefined;
+  /** Set once a heartbeat came too late: a pruner may have taken this for dead meanwhile, whatever it shows now. */
+  #lost = false;
   #timer: NodeJS.Timeout | undefined;
 
   private constructor(options: SessionOptions) {
@@ -50,20 +52,27 @@ export class Session {
   async #beat(): Promise<void> {
     const { store, kind, uses, now } = this.#options;
     const time = now();
+    if (this.#isLate(time)) return;
     // Counted here: the last one may still be on its way.
     const key = `${SESSIONS}${this.id}/${String(this.#beats++).padStart(6, '0')}.json`;
     const body = { id: this.id, kind, time: new Date(time).toISOString(), uses: uses.map((s) => s.id) };
     await store.put(key, Buffer.from(JSON.stringify(body)));
     this.#keys.push(key);
-    this.#lastBeat = Math.max(this.#lastBeat, time);
+    this.#lastBeat = time;
+  }
+
+  #isLate(time: number): boolean {
+    if (this.#lastBeat !== undefined && time - this.#lastBeat > STALE_MS) this.#lost = true;
+    return this.#lost;
   }
 
   /** Raises REPOSITORY_BUSY where the session may have been taken for dead. */
   async check(): Promise<void> {
     const { store, now } = this.#options;
-    let alive = false;
-    for await (const _ of store.list(`${SESSIONS}${this.id}/`)) alive = true;
-    if (!alive || now() - this.#lastBeat > STALE_MS) {
+    const standing = new Set<string>();
+    for await (const { key } of store.list(`${SESSIONS}${this.id}/`)) standing.add(key);
+    // The first one: a later heartbeat may have come after a pruner removed the others.
+    if (this.#isLate(now()) || !standing.has(this.#keys[0] as string)) {
       throw new VolbakError(
         'REPOSITORY_BUSY',
         `this run slept too long: a prune of ${store.label} may have taken its frames`,

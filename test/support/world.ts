@@ -50,19 +50,20 @@ export class World {
       store?: Store;
       skew?: number;
       pace?: () => Promise<void>;
+      random?: string;
+      now?: () => number;
     } = {},
   ): Promise<Manifest> {
     const { parent, source = SOURCE, store, skew = 0, ...rest } = more;
     const contents = Object.fromEntries(
       Object.entries(files).map(([name, [seed, size]]) => [name, noise(seed, size)]),
     );
-    const random = (++this.#ids).toString(16).padStart(6, '0');
     const manifest = await tinyBackup({
       repository: await this.repository(store),
       source,
       files: contents,
       now: () => this.time + skew,
-      random,
+      random: (++this.#ids).toString(16).padStart(6, '0'),
       ...(parent ? { parent: nameOf(parent) } : {}),
       ...rest,
     });
@@ -150,9 +151,12 @@ export class PrunerMachine implements MemoryPlace {
     this.memory = structuredClone(memory);
   }
 
-  async prune(options: Partial<PruneOptions> = {}, store?: Store): Promise<PruneReport> {
+  /** `now` is its wall clock where that is not the world's. */
+  async prune(options: Partial<PruneOptions> = {}, store?: Store, now?: () => number): Promise<PruneReport> {
     const repository = await this.#world.repository(store);
     const senses = { stopwatch: this.stopwatch, memory: this };
-    return prune(this.#world.env(this.skew), repository, { ...DEFAULTS, ...options }, senses);
+    const env = this.#world.env(this.skew);
+    if (now) env.clock = { now: () => new Date(now()) };
+    return prune(env, repository, { ...DEFAULTS, ...options }, senses);
   }
 }

@@ -1,4 +1,4 @@
-import { expect } from 'vitest';
+import { expect, vi } from 'vitest';
 import type { Stopwatch } from '../../src/core/stopwatch.ts';
 import type { JobEnvironment } from '../../src/jobs/environment.ts';
 import { forget, planForget } from '../../src/jobs/forget/forget.ts';
@@ -69,6 +69,15 @@ export class World {
     });
     this.contents.set(manifest.id, expectedTar(contents));
     return manifest;
+  }
+
+  /** Time goes by, and who is awake shows it: with vitest's timers. */
+  async pass(ms: number): Promise<void> {
+    for (let left = ms; left > 0; left -= 5 * MINUTE) {
+      const step = Math.min(left, 5 * MINUTE);
+      this.time += step;
+      await vi.advanceTimersByTimeAsync(step);
+    }
   }
 
   env(skew = 0): JobEnvironment {

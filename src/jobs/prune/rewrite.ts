@@ -5,7 +5,7 @@ import { readIndex } from '../../repository/index-reader.ts';
 import type { Repository } from '../../repository/repository.ts';
 import type { Session } from '../../repository/session.ts';
 import type { JobEnvironment } from '../environment.ts';
-import { Rewriter } from '../rewrite/rewrite.ts';
+import { handleOf, Rewriter } from '../rewrite/rewrite.ts';
 import { fetchInOrder } from '../transfer.ts';
 import type { Look } from './look.ts';
 import { type SparseSegment, sparseSegments } from './sparse.ts';
@@ -63,9 +63,16 @@ async function rewriteSnapshots(
   const left = new Set(sparse.map(({ name }) => name));
   const rewriter = new Rewriter(env, repository, session, {
     action: 'rewrite',
-    leaves: (segment) => left.has(segment),
-    lines: (volume) => readIndex(volume.index, fetch),
-    fetch: (refs) => fetchInOrder(refs, fetch),
+    plan(volume, _, writer) {
+      if (!volume.segments.some((segment) => left.has(segment))) return undefined;
+      // Frames of the index that stay as they are need no other place.
+      for (const ref of volume.index) if (!left.has(ref[0])) writer.addKnown(ref);
+      return {
+        lines: readIndex(volume.index, fetch),
+        known: (ref) => (left.has(ref[0]) ? undefined : handleOf(ref, writer)),
+        fetch: (refs) => fetchInOrder(refs, fetch),
+      };
+    },
   });
   let snapshots = 0;
   try {

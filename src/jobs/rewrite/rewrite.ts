@@ -1,6 +1,7 @@
 import { createFramePool, type FramePool } from '../../codec/pool.ts';
 import { FrameTable } from '../../core/frame-table.ts';
 import { condemn } from '../../repository/condemned.ts';
+import type { FrameHandle } from '../../repository/frame-handle.ts';
 import type { FrameRef } from '../../repository/frame-ref.ts';
 import { FrameWriter } from '../../repository/frame-writer.ts';
 import type { IndexLine } from '../../repository/index-lines.ts';
@@ -11,14 +12,20 @@ import type { Session } from '../../repository/session.ts';
 import type { JobEnvironment } from '../environment.ts';
 import { type RawFrames, transferVolume } from '../transfer.ts';
 
+/** How one volume is stored anew. */
+export interface VolumePlan {
+  /** The index to go by. */
+  lines: AsyncIterable<IndexLine>;
+  /** How the writer knows a frame that stays where it is; undefined for one that is stored anew. */
+  known(ref: FrameRef): FrameHandle | undefined;
+  /** Raw bytes of frames that are stored anew, in order. */
+  fetch(refs: readonly FrameRef[]): AsyncIterable<RawFrames>;
+}
+
 export interface RewriteOptions {
   action: 'rewrite' | 'repair';
-  /** True for segments that the new snapshot must not need. */
-  leaves(segment: string): boolean;
-  /** The index of a volume as it is. */
-  lines(volume: ManifestVolume): AsyncIterable<IndexLine>;
-  /** Raw bytes of frames in segments that are left. */
-  fetch(refs: readonly FrameRef[]): AsyncIterable<RawFrames>;
+  /** Undefined for a volume that stays as it is. */
+  plan(volume: ManifestVolume, manifest: Manifest, writer: FrameWriter): VolumePlan | undefined;
 }
 
 /**
@@ -55,13 +62,18 @@ export class Rewriter {
     return this.#writer.storedBytes;
   }
 
+  /** Makes a frame known that lies in the repository, so that it is not stored again. */
+  addKnown(ref: FrameRef): void {
+    this.#writer.addKnown(ref);
+  }
+
   /**
    * Rewrites one snapshot. `standing` is its manifest as it lies there, if it can be read; `manifest` is what to go by. Answers
    * with false where the snapshot is another one by now: then nothing was changed.
    */
   async run(name: SnapshotName, standing: Buffer | undefined, manifest: Manifest): Promise<boolean> {
     const volumes: ManifestVolume[] = [];
-    for (const volume of manifest.volumes) volumes.push(await this.#volume(volume));
+    for (const volume of manifest.volumes) volumes.push(await this.#volume(volume, manifest));
     await this.#writer.flush();
     return publishAgain(
       this.#repository,
@@ -77,24 +89,24 @@ export class Rewriter {
     await this.#pool.close();
   }
 
-  async #volume(volume: ManifestVolume): Promise<ManifestVolume> {
-    const { leaves, lines, fetch, action } = this.#options;
-    if (!volume.segments.some(leaves)) return volume;
-    for (const ref of volume.index) if (!leaves(ref[0])) this.#writer.addKnown(ref);
+  async #volume(volume: ManifestVolume, manifest: Manifest): Promise<ManifestVolume> {
+    const { plan, action } = this.#options;
+    const planned = plan(volume, manifest, this.#writer);
+    if (!planned) return volume;
+    const { emit } = this.#env;
     const { index, segments } = await transferVolume(volume, {
       writer: this.#writer,
-      emit: this.#env.emit,
+      emit,
       action,
-      lines: lines(volume),
-      known: (ref) => (leaves(ref[0]) ? undefined : this.#handleOf(ref)),
-      fetch,
+      ...planned,
     });
     return { ...volume, index, segments };
   }
+}
 
-  #handleOf([segment, offset, length, raw, sha256]: FrameRef) {
-    return { entry: { segment: this.#writer.names.numberOf(segment), offset, length, raw }, sha256 };
-  }
+/** A frame that stays where it lies, as a writer's handle. */
+export function handleOf([segment, offset, length, raw, sha256]: FrameRef, writer: FrameWriter): FrameHandle {
+  return { entry: { segment: writer.names.numberOf(segment), offset, length, raw }, sha256 };
 }
 
 /**

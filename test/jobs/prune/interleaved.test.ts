@@ -189,10 +189,7 @@ describe('long backups', () => {
       world.time += MINUTE;
       if (hours === 0) await forgetParent({ world, parent, machine });
       for (let i = 0; i < 8 && hours < 30; i++, hours++) {
-        for (let beat = 0; beat < 12; beat++) {
-          world.time += 5 * MINUTE;
-          await vi.advanceTimersByTimeAsync(5 * MINUTE);
-        }
+        await world.pass(HOUR);
         await machine.prune();
       }
     };
@@ -239,8 +236,7 @@ describe('long restores', () => {
     await machine.prune({ graceMs: HOUR });
     await forgetParent({ world, parent, machine });
     for (let hour = 0; hour < 50; hour++) {
-      world.time += HOUR;
-      await vi.advanceTimersByTimeAsync(6 * MINUTE);
+      await world.pass(HOUR);
       await machine.prune({ graceMs: HOUR });
     }
     for (const name of manifest.volumes.flatMap((volume) => volume.segments))

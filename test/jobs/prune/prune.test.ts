@@ -100,8 +100,7 @@ describe('prune', () => {
     await world.store.put(segmentKey('f'.repeat(64)), Buffer.from('x'));
     const all = await segments();
     for (let day = 0; day < 5; day++) {
-      world.time += DAY;
-      await vi.advanceTimersByTimeAsync(6 * MINUTE);
+      await world.pass(DAY);
       const report = await machine.prune();
       expect(report.deleted).toMatchObject({ segments: 0, snapshots: [] });
       expect(report.pending).toMatchObject([{ reason: 'session' }]);
@@ -139,7 +138,9 @@ describe('prune', () => {
     const session = await begin();
     world.time += 3 * DAY;
     await machine.prune();
-    await vi.advanceTimersByTimeAsync(5 * MINUTE);
+    world.time += 11 * MINUTE;
+    const beat = await world.store.get(`sessions/${session.id}/000000.json`);
+    await world.store.put(`sessions/${session.id}/000001.json`, beat);
     world.time += HOUR;
     expect((await machine.prune()).sessions).toMatchObject([{ id: session.id, deadIn: 10 * MINUTE }]);
     await session.end();
@@ -415,8 +416,7 @@ describe('rewriting', () => {
     const reader = await begin([second]);
     await machine.prune();
     for (let day = 0; day < 3; day++) {
-      world.time += DAY;
-      await vi.advanceTimersByTimeAsync(6 * MINUTE);
+      await world.pass(DAY);
       await machine.prune();
     }
     const standing = await segments();

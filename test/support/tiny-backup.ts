@@ -24,6 +24,8 @@ export interface TinyBackup {
   /** Six hex digits that nothing else has. */
   random: string;
   parent?: SnapshotName;
+  /** Manifests of runs that ended before they had a snapshot: their frames are used where they stand. */
+  pending?: Manifest[];
   status?: Manifest['status'];
   tags?: Manifest['tags'];
   /** Called between frames: a slow backup waits here. */
@@ -54,7 +56,9 @@ export async function tinyBackup(options: TinyBackup): Promise<Manifest> {
   try {
     const writer = new FrameWriter({ store, pool, table });
     const usable = await usableSegments(store);
-    for (const { index } of before?.volumes ?? []) {
+    const known = [...(options.pending ?? []), ...(before ? [before] : [])].flatMap(({ volumes }) => volumes);
+    for (const { index } of known) {
+      if (!index.every(([segment]) => usable.has(segment))) continue;
       for (const ref of index) if (usable.has(ref[0])) writer.addKnown(ref);
       for await (const ref of readFrameRefs(index, { store, pool }))
         if (usable.has(ref[0])) writer.addKnown(ref);

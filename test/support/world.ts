@@ -44,6 +44,7 @@ export class World {
     files: Record<string, [seed: number, size: number]>,
     more: {
       parent?: Manifest;
+      pending?: Manifest[];
       source?: Source;
       status?: Manifest['status'];
       tags?: Manifest['tags'];

@@ -76,8 +76,8 @@ const backup = ({ world, parent }: Stage, store: Store) =>
   world.backup({ a: [1, BIG], c: [3, BIG] }, { parent, store });
 
 /** Goes on where a killed one stopped, and takes the rest from its parent. */
-const resumed = ({ world, parent, killed }: Stage) =>
-  world.backup({ a: [1, BIG], c: [3, BIG], k: [95, BIG] }, { parent, pending: [killed] });
+const resumed = ({ world, parent, killed }: Stage, store: Store = world.store) =>
+  world.backup({ a: [1, BIG], c: [3, BIG], k: [95, BIG] }, { parent, pending: [killed], store });
 
 /** The parent goes: a snapshot made beside the backup pushes it out. */
 async function forgetParent({ world }: Pick<Stage, 'world'>): Promise<void> {
@@ -94,6 +94,15 @@ describe('between each two requests of a backup', () => {
     });
     expect(done).toBeGreaterThan(failed);
     expect([...codes].sort()).toEqual(['SNAPSHOT_NOT_FOUND', 'STORE_NOT_FOUND']);
+  });
+
+  it('frames of a killed one that it takes are pruned: it notices, or stored them itself', async () => {
+    const { failed, done, codes } = await betweenEachTwo(resumed, ({ machine }) =>
+      machine.prune({ graceMs: 0 }),
+    );
+    expect(failed).toBeGreaterThan(3);
+    expect(done).toBeGreaterThan(3);
+    for (const code of codes) expect(['REPOSITORY_BUSY', 'INTEGRITY']).toContain(code);
   });
 
   it('it sleeps for three days, and two prunes with a short grace take it for dead', async () => {

@@ -26,7 +26,13 @@ export function createFramePool({ table: shared }: PoolOptions = {}): FramePool 
         stored.push(Buffer.from(codec.compress(raw)));
         lengths[i] = stored.at(-1)?.length ?? 0;
       }
-      return { hashes: Buffer.concat(hashes), known, lengths, stored: Buffer.concat(stored) };
+      return {
+        hashes: Buffer.concat(hashes),
+        known,
+        lengths,
+        stored: Buffer.concat(stored),
+        release: () => {},
+      };
     },
     async decode({ stored, frames }) {
       const codec = await loadCodec();

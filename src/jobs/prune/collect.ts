@@ -42,12 +42,11 @@ export async function collect(
   let deleting = false;
   try {
     const spoils = spare(first, await lookout.look());
-    // Whoever dies here leaves a note that names nothing but what was free to go.
-    await putDoomed(
-      store,
-      session.id,
-      spoils.segments.map(({ name }) => name),
-    );
+    // Whoever dies later leaves a note that names nothing but what was free to go.
+    if (spoils.segments.length < candidates.length) {
+      const left = spoils.segments.map(({ name }) => name);
+      await putDoomed(store, session.id, left);
+    }
     await session.check();
     const ended = endedSnapshots(first, spoils);
     if (ended.length > 0) await addPruned(store, session.id, before, ended);

@@ -60,20 +60,22 @@ export async function prune(
     now: () => env.clock.now().getTime(),
   });
   try {
-    const first = await firstLook(env, lookout, options);
-    const deleted = await collectIfAny(env, repository, session, lookout, first);
+    let look = await firstLook(env, lookout, options);
+    const deleted = await collectIfAny(env, repository, session, lookout, look);
+    if (deleted) look = await lookout.look();
     // A run of its own: nothing is deleted in it.
     const rewritten = options.rewrite
-      ? await rewriteSparse(env, repository, session, await lookout.look(), options.graceMs)
+      ? await rewriteSparse(env, repository, session, look, options.graceMs)
       : NOTHING_REWRITTEN;
-    const last = await lookout.look();
-    await lookout.remember(last, new Set([session.id]));
-    return { ...reportOf(last, session.id), dryRun: false, deleted, rewritten };
+    if (rewritten.snapshots > 0) look = await lookout.look();
+    await lookout.remember(look, new Set([session.id]));
+    return { ...reportOf(look, session.id), dryRun: false, deleted: deleted ?? NOTHING_DELETED, rewritten };
   } finally {
     await session.end();
   }
 }
 
+const NOTHING_DELETED: Deleted = { segments: 0, bytes: 0, snapshots: [], sessions: [] };
 const NOTHING_REWRITTEN: Rewritten = { snapshots: 0, segments: 0, bytes: 0, storedBytes: 0 };
 
 async function dryRun(
@@ -118,11 +120,10 @@ async function collectIfAny(
   session: Session,
   lookout: Lookout,
   look: Look,
-): Promise<Deleted> {
+): Promise<Deleted | undefined> {
   const { victims, condemned } = look.judgement;
   const notes = await readDoomed(store);
-  if (victims.length + condemned.length + look.liveness.dead.length + notes.length === 0)
-    return { segments: 0, bytes: 0, snapshots: [], sessions: [] };
+  if (victims.length + condemned.length + look.liveness.dead.length + notes.length === 0) return undefined;
   return collect(store, session, lookout, look, env.signal);
 }
 

@@ -292,12 +292,12 @@ describe('prune stops, with nothing deleted', () => {
   });
 
   it('where it slept so long that another one may have taken it for dead', async () => {
-    const put = world.store.put.bind(world.store);
-    let notes = 0;
-    vi.spyOn(world.store, 'put').mockImplementation(async (key, bytes, options) => {
-      await put(key, bytes, options);
-      // After the second look: before the first delete.
-      if (key.startsWith('doomed/') && ++notes === 2) world.time += 31 * MINUTE;
+    const list = world.store.list.bind(world.store);
+    let looks = 0;
+    vi.spyOn(world.store, 'list').mockImplementation(async function* (prefix, options) {
+      yield* list(prefix, options);
+      // At the end of the second look: before the first delete.
+      if (prefix === 'segments/' && ++looks === 2) world.time += 31 * MINUTE;
     });
     await expectStopped('REPOSITORY_BUSY');
     vi.restoreAllMocks();

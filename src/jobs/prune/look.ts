@@ -60,6 +60,7 @@ export class Lookout {
   #seen: string[];
   readonly #jumped: number | undefined;
   readonly #start: { store: number; own: number };
+  #own: string | undefined;
 
   private constructor(
     env: JobEnvironment,
@@ -97,6 +98,11 @@ export class Lookout {
     return new Lookout(env, repository, rules, senses, memory, now);
   }
 
+  /** Tells which session is the pruner's own: it needs nothing of what is there. */
+  isOwn(session: string): void {
+    this.#own = session;
+  }
+
   /**
    * One look. Raises INTEGRITY where what it finds cannot be all: no snapshot at all, one that cannot be read, or one less than
    * before.
@@ -105,7 +111,8 @@ export class Lookout {
     const { signal } = this.#env;
     const now = await this.#storeTime();
     const found = await survey(this.#repository, signal);
-    const liveness = judgeSessions(found.sessions, this.#watches, now, this.#senses.stopwatch);
+    const others = found.sessions.filter(({ id }) => id !== this.#own);
+    const liveness = judgeSessions(others, this.#watches, now, this.#senses.stopwatch);
     this.#watches = liveness.watches;
     const segments = await this.#segments();
     if (found.snapshots.length === 0 && segments.length > 0) throw this.#empty();
@@ -130,11 +137,11 @@ export class Lookout {
     return now;
   }
 
-  /** What to note for the next run. `removed` are ids of snapshots and sessions that went since. */
-  async remember({ found, now }: Look, removed: ReadonlySet<string>): Promise<void> {
+  /** Notes for the next run what this look saw. */
+  async remember({ found, now }: Look): Promise<void> {
     await this.#senses.memory.write({
-      seen: settled(found, now).filter((id) => !removed.has(id)),
-      sessions: Object.fromEntries(Object.entries(this.#watches).filter(([id]) => !removed.has(id))),
+      seen: settled(found, now),
+      sessions: this.#watches,
       storeTime: await this.#storeTime(),
       wallTime: this.#env.clock.now().getTime(),
       ...(this.#jumped === undefined ? {} : { jumped: this.#jumped }),

@@ -59,6 +59,7 @@ export async function prune(
     uses: [],
     now: () => env.clock.now().getTime(),
   });
+  lookout.isOwn(session.id);
   try {
     let look = await firstLook(env, lookout, options);
     const deleted = await collectIfAny(env, repository, session, lookout, look);
@@ -68,8 +69,8 @@ export async function prune(
       ? await rewriteSparse(env, repository, session, look, options.graceMs)
       : NOTHING_REWRITTEN;
     if (rewritten.snapshots > 0) look = await lookout.look();
-    await lookout.remember(look, new Set([session.id]));
-    return { ...reportOf(look, session.id), dryRun: false, deleted: deleted ?? NOTHING_DELETED, rewritten };
+    await lookout.remember(look);
+    return { ...reportOf(look), dryRun: false, deleted: deleted ?? NOTHING_DELETED, rewritten };
   } finally {
     await session.end();
   }
@@ -85,7 +86,7 @@ async function dryRun(
   options: PruneOptions,
 ): Promise<PruneReport> {
   const look = await firstLook(env, lookout, options);
-  await lookout.remember(look, new Set());
+  await lookout.remember(look);
   const { victims, condemned } = look.judgement;
   const ids = new Set(look.found.snapshots.map(({ id }) => id));
   const deleted = {
@@ -142,15 +143,15 @@ async function expectWhole(env: JobEnvironment, repository: Repository): Promise
     );
 }
 
-function reportOf(
-  { judgement, liveness, shrunk }: Look,
-  own = '',
-): Pick<PruneReport, 'pending' | 'sessions' | 'spared'> {
+function reportOf({
+  judgement,
+  liveness,
+  shrunk,
+}: Look): Pick<PruneReport, 'pending' | 'sessions' | 'spared'> {
   const waits = new Map(liveness.suspects.map(({ session, waitMs }) => [session.id, waitMs]));
-  const sessions = liveness.live.filter(({ id }) => id !== own);
   return {
     pending: pendingOf(judgement.pending),
-    sessions: sessions.map(({ id, kind, last }) => {
+    sessions: liveness.live.map(({ id, kind, last }) => {
       const deadIn = waits.get(id);
       return { id, kind, last: last.toISOString(), ...(deadIn === undefined ? {} : { deadIn }) };
     }),

@@ -57,6 +57,16 @@ describe('prune', () => {
     await world.expectWhole();
   });
 
+  it('without a grace deletes at once, also what is a moment old', async () => {
+    await world.backup({ a: [1, BIG] });
+    world.time += 1000;
+    const second = await world.backup({ b: [2, BIG] });
+    await world.forget({ last: 1 });
+    const report = await machine.prune({ graceMs: 0 });
+    expect(report).toMatchObject({ pending: [], sessions: [] });
+    expect(await segments()).toEqual(segmentsOf(second).map(segmentKey).sort());
+  });
+
   it('with --dry-run says the same and changes nothing', async () => {
     await forgotten();
     world.time += DAY + 1;

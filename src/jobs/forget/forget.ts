@@ -6,6 +6,7 @@ import type { Manifest } from '../../repository/manifest.ts';
 import { formatSource } from '../../repository/references.ts';
 import type { Repository } from '../../repository/repository.ts';
 import { hasRules, type RetentionRules, retain } from '../../repository/retention.ts';
+import { expectMayDelete } from '../../repository/store-clock.ts';
 import type { JobEnvironment } from '../environment.ts';
 import { describeShrinking, extentOf } from '../shrunk.ts';
 
@@ -118,6 +119,7 @@ function shrinkingOf(manifests: readonly Manifest[]): string | undefined {
 export async function forget(env: JobEnvironment, repository: Repository, plan: ForgetPlan): Promise<void> {
   const { store } = repository;
   if (plan.remove.length === 0) return;
+  await expectMayDelete(store);
   for (const name of plan.remove) {
     env.signal.throwIfAborted();
     await condemn(store, name);

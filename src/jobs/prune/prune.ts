@@ -4,6 +4,7 @@ import { formatDuration, plural } from '../../core/units.ts';
 import { readDoomed } from '../../repository/doomed.ts';
 import type { Repository } from '../../repository/repository.ts';
 import { Session } from '../../repository/session.ts';
+import { expectMayDelete } from '../../repository/store-clock.ts';
 import type { JobEnvironment } from '../environment.ts';
 import { VerifyJob } from '../verify/verify.ts';
 import { collect, type Deleted } from './collect.ts';
@@ -50,6 +51,7 @@ export async function prune(
   options: PruneOptions,
   senses: Senses,
 ): Promise<PruneReport> {
+  if (!options.dryRun) await expectMayDelete(repository.store);
   const lookout = await Lookout.begin(env, repository, options, senses);
   if (options.verify) await expectWhole(env, repository);
   if (options.dryRun) return dryRun(env, repository, lookout, options);

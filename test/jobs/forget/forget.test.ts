@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { VolbakError } from '../../../src/core/errors.ts';
 import { planForget } from '../../../src/jobs/forget/forget.ts';
-import { DAY, HOUR, World } from '../../support/world.ts';
+import { DAY, HOUR, PrunerMachine, World } from '../../support/world.ts';
 
 vi.mock('../../../src/codec/pool.ts', () => import('../../support/inline-pool.ts'));
 
@@ -39,12 +40,29 @@ describe('forget', () => {
 
   it('copies before it removes: stopped in between, nothing is lost, and it can be run again', async () => {
     const ids = await days(3);
-    vi.spyOn(world.store, 'delete').mockRejectedValueOnce(new Error('killed'));
+    const remove = world.store.delete.bind(world.store);
+    const spy = vi.spyOn(world.store, 'delete').mockImplementation(async (key) => {
+      if (key.startsWith('snapshots/')) throw new Error('killed');
+      await remove(key);
+    });
     await expect(world.forget({ last: 1 })).rejects.toThrow('killed');
+    spy.mockRestore();
     expect(await standing()).toEqual(ids);
+    expect(await world.keys('condemned/')).toHaveLength(2);
     await world.forget({ last: 1 });
     expect(await standing()).toEqual(ids.slice(2));
     await world.expectWhole();
+  });
+
+  it('and prune change nothing where they may not delete', async () => {
+    await days(3);
+    const before = await world.keys('');
+    const denied = new VolbakError('STORE_DENIED', 'no');
+    vi.spyOn(world.store, 'delete').mockRejectedValue(denied);
+    await expect(world.forget({ last: 1 })).rejects.toBe(denied);
+    await expect(new PrunerMachine(world).prune({ graceMs: 0 })).rejects.toBe(denied);
+    vi.restoreAllMocks();
+    expect((await world.keys('')).filter((key) => !key.startsWith('probe-'))).toEqual(before);
   });
 
   it('judges each source by itself', async () => {

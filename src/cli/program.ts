@@ -7,11 +7,13 @@ import * as copy from './commands/copy.ts';
 import * as diff from './commands/diff.ts';
 import * as doctor from './commands/doctor.ts';
 import * as exporting from './commands/export.ts';
+import * as forget from './commands/forget.ts';
 import * as helper from './commands/helper.ts';
 import * as importing from './commands/import.ts';
 import * as init from './commands/init.ts';
 import * as key from './commands/key.ts';
 import * as ls from './commands/ls.ts';
+import * as prune from './commands/prune.ts';
 import * as restore from './commands/restore.ts';
 import * as show from './commands/show.ts';
 import * as snapshots from './commands/snapshots.ts';
@@ -40,6 +42,8 @@ const COMMANDS = [
   verify,
   copy,
   key,
+  forget,
+  prune,
   helper,
   doctor,
   completion,

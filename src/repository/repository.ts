@@ -76,7 +76,12 @@ export class Repository {
   }
 
   /** Raises SNAPSHOT_NOT_FOUND, INTEGRITY, or WRONG_KEY where its writer is not to be trusted. */
-  async manifest({ source, id }: SnapshotName): Promise<Manifest> {
+  async manifest(name: SnapshotName): Promise<Manifest> {
+    return (await this.manifestAndBytes(name)).manifest;
+  }
+
+  /** A manifest with the bytes that it was read from. Raises what `manifest` does. */
+  async manifestAndBytes({ source, id }: SnapshotName): Promise<{ manifest: Manifest; stored: Buffer }> {
     const stored = await this.#stored(source, id);
     const manifest = await decodeManifest(stored, `snapshot ${id}`);
     const same = manifest.source;
@@ -89,7 +94,7 @@ export class Repository {
       throw new VolbakError('INTEGRITY', `the manifest of snapshot ${id} belongs to another snapshot`);
     }
     await this.#access.judge?.(manifest);
-    return manifest;
+    return { manifest, stored };
   }
 
   async #stored(source: SnapshotName['source'], id: string): Promise<Buffer> {

@@ -12,6 +12,8 @@ const VERBS: Record<string, [during: string, after: string]> = {
   import: ['importing', 'imported'],
   verify: ['checking', 'checked'],
   copy: ['copying', 'copied'],
+  rewrite: ['rewriting', 'rewrote'],
+  repair: ['repairing', 'repaired'],
 };
 
 export interface TextStreams {

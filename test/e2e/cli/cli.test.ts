@@ -348,6 +348,8 @@ describe('help', () => {
       'export',
       'import',
       'verify',
+      'forget',
+      'prune',
       'helper',
       'doctor',
       'completion',

@@ -41,9 +41,14 @@ export class MadeVolumes {
     }
   }
 
-  /** They are filled: they stay. */
+  /** Names of the volumes made so far. */
+  get names(): ReadonlySet<string> {
+    return new Set(this.#made.map(({ name }) => name));
+  }
+
+  /** They are filled: they stay, whatever comes. */
   async keep(): Promise<void> {
-    for (const { note } of this.#made) await note.remove();
+    for (const { note } of this.#made.splice(0)) await note.remove();
   }
 
   /** Removes them again; returns their names. */

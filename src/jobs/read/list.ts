@@ -7,6 +7,7 @@ import { createPipe, openProbe } from '../../engine/lanes/pipe.ts';
 import { type HelperRun, runHelper } from '../../engine/run-helper.ts';
 import { type Listed, OrderCheck, parseListed, RecordSplitter } from '../../tar/listing.ts';
 import type { EngineContext } from '../engine-context.ts';
+import { STAGE_NAME } from '../write/stage-script.ts';
 import { LIST_SCRIPT, NO_DIRECTORY } from './scripts.ts';
 
 /** What is in a volume, as `find` saw it, and what of it is to be read. */
@@ -35,6 +36,7 @@ class ListingParser {
   readonly #exclude: Exclude | undefined;
   #found: string | undefined;
   #sorted: string | undefined;
+  readonly #stages = new Set<string>();
 
   constructor(started: Date, exclude: Exclude | undefined) {
     this.#exclude = exclude;
@@ -67,6 +69,7 @@ class ListingParser {
     const { listing } = this;
     const member = parseListed(record);
     this.#order.next(member.path);
+    if (this.#isStaged(member.path)) return;
     if (member.type === 'socket') {
       listing.sockets++;
     } else if (member.path !== '.' && this.#exclude?.(member)) {
@@ -75,6 +78,14 @@ class ListingParser {
       listing.spool.push(record);
       if (member.type === 'file') listing.bytes += member.size;
     }
+  }
+
+  /** Content on its way into the volume, or out of it, is no content of it; left out, and said. */
+  #isStaged(path: string): boolean {
+    const [, top = ''] = path.split('/', 2);
+    if (!STAGE_NAME.test(top)) return false;
+    this.#stages.add(top);
+    return true;
   }
 
   /** Raises HELPER_FAILED unless find and sort told their ends. */
@@ -87,7 +98,10 @@ class ListingParser {
         `the volume could not be listed: ${stderr.at(-1) ?? 'the listing is cut off'}`,
       );
     }
-    this.listing.complaints = stderr;
+    const staged = [...this.#stages].map(
+      (name) => `${name}: a restore into this volume is at work or broke off, so content may be missing`,
+    );
+    this.listing.complaints = [...stderr, ...staged];
     return this.listing;
   }
 }

@@ -5,10 +5,15 @@ import { type Descriptor, initRepository, readDescriptor } from './descriptor.ts
 import { manifestKey, parseManifestKey, SNAPSHOTS, type SnapshotName } from './keys.ts';
 import { decodeManifest, encodeManifest, type Manifest } from './manifest.ts';
 
+/** No manifest takes more than this in the store: it would be read into memory at once. */
+const MAX_STORED_MANIFEST = 256 * 1024 * 1024;
+
 /** An open repository: a descriptor, snapshots and the store they lie in. */
 export class Repository {
   readonly store: Store;
   readonly descriptor: Descriptor;
+  /** Keys of what was listed as far too large to be a manifest. */
+  readonly #oversized = new Set<string>();
 
   private constructor(store: Store, descriptor: Descriptor) {
     this.store = store;
@@ -35,7 +40,8 @@ export class Repository {
   /** All snapshots by their keys, oldest first. */
   async snapshotNames(): Promise<SnapshotName[]> {
     const names: SnapshotName[] = [];
-    for await (const { key } of this.store.list(SNAPSHOTS)) {
+    for await (const { key, size } of this.store.list(SNAPSHOTS)) {
+      if (size > MAX_STORED_MANIFEST) this.#oversized.add(key);
       const name = parseManifestKey(key);
       if (name) names.push(name);
     }
@@ -59,8 +65,11 @@ export class Repository {
   }
 
   async #stored(source: SnapshotName['source'], id: string): Promise<Buffer> {
+    const key = manifestKey(source, id);
+    if (this.#oversized.has(key))
+      throw new VolbakError('INTEGRITY', `the manifest of snapshot ${id} is too large to be one`);
     try {
-      return await this.store.get(manifestKey(source, id));
+      return await this.store.get(key);
     } catch (error) {
       if (!isVolbakError(error, 'STORE_NOT_FOUND')) throw error;
       throw new VolbakError('SNAPSHOT_NOT_FOUND', `snapshot ${id} is not in ${this.store.label} any more`, {

@@ -5,6 +5,7 @@ import { mountEach } from '../../engine/attachment.ts';
 import { MADE_VOLUMES_JOURNAL, MadeVolumes } from '../../engine/made-volumes.ts';
 import { QUIESCE_JOURNAL, type QuiesceNote, quiesce } from '../../engine/quiesce.ts';
 import { containersUsing, findVolume } from '../../engine/source.ts';
+import type { VolumeSpec } from '../../engine/volumes.ts';
 import type { FetchOptions } from '../../repository/fetch.ts';
 import type { SnapshotName } from '../../repository/keys.ts';
 import type { Manifest } from '../../repository/manifest.ts';
@@ -134,9 +135,8 @@ async function restoreInto(
   try {
     for (const { spec } of targets) {
       await made.ensure(spec);
-      if (spec.driverOpts.type !== 'tmpfs') continue;
-      const message = 'lives in memory: its content is gone as soon as no container uses it';
-      env.emit({ event: 'warning', volume: spec.name, message });
+      const message = oddPlace(spec, made.names.has(spec.name));
+      if (message !== undefined) env.emit({ event: 'warning', volume: spec.name, message });
     }
     const attachment = mountEach(
       targets.map(({ spec }) => ({ name: spec.name })),
@@ -155,6 +155,15 @@ async function restoreInto(
   } finally {
     await resume();
   }
+}
+
+/** What a user should know of where a volume's content goes. Options come from the snapshot, which may be anybody's. */
+function oddPlace({ driverOpts }: VolumeSpec, made: boolean): string | undefined {
+  if (driverOpts.type === 'tmpfs')
+    return 'lives in memory: its content is gone as soon as no container uses it';
+  const { device = '' } = driverOpts;
+  if (!made || !device.startsWith('/')) return undefined;
+  return `its options, as the snapshot has them, lead to ${device} on the engine's machine`;
 }
 
 /** Looks at all targets before the first is touched: a refusal leaves everything as it was. */

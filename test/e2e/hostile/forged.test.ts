@@ -104,7 +104,6 @@ describe('a forged manifest', () => {
     for (const command of commands) {
       for (const json of [[], ['--json']]) {
         const { stdout, stderr } = await volbak([...plain, ...json, ...command]);
-        // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
         expect(`${stdout}${stderr}`, command.join(' ')).not.toMatch(
           /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/,
         );

@@ -22,7 +22,7 @@ describe('with the repository in S3, kill -9 at any moment: the next command suc
       afterwards: async () => {},
       volumes: [],
     };
-    await sweep(lab, crash, rounds(3, 25));
+    await sweep(lab, crash, rounds(2, 25));
   });
 
   test('copy', { timeout: 3_600_000 }, async () => {
@@ -46,6 +46,6 @@ describe('with the repository in S3, kill -9 at any moment: the next command suc
       },
       volumes: [],
     };
-    await sweep(lab, crash, rounds(3, 25));
+    await sweep(lab, crash, rounds(2, 25));
   });
 });

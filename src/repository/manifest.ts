@@ -32,8 +32,10 @@ const volume = z.object({
   maskedOpts: z.array(z.string()),
   labels: z.record(z.string(), z.string()),
   fsType: z.string(),
-  /** When the listing began, by volbak's clock. */
+  /** When the listing began, by the clock of the engine's machine. */
   listed: z.string(),
+  /** True where its file system keeps fractions of a second. */
+  fineTimes: z.boolean().optional(),
   entries: count,
   /** Sockets left out. */
   sockets: count,

@@ -13,6 +13,9 @@ export interface VolumeIndexOptions {
   onFailure(error: unknown): void;
 }
 
+/** Frames of the index on their way to the writer at once; each holds its lines in memory. */
+const MAX_UNDER_WAY = 16;
+
 /** The index of one volume together with where its own frames are stored. */
 export class VolumeIndex {
   readonly lines: IndexWriter;
@@ -21,10 +24,16 @@ export class VolumeIndex {
 
   constructor({ volume, writer, pathHash, onMember, onFailure }: VolumeIndexOptions) {
     this.#writer = writer;
+    let underWay = 0;
     const emit = (raw: Buffer) => {
       const written = writer.write({ bytes: raw, frames: Uint32Array.of(0, raw.length) });
-      written.catch(onFailure);
+      underWay++;
+      const ended = written.then(
+        () => void underWay--,
+        (error: unknown) => onFailure(error),
+      );
       this.#frames.push(written);
+      return underWay > MAX_UNDER_WAY ? ended : undefined;
     };
     this.lines = new IndexWriter({
       volume,
@@ -39,7 +48,7 @@ export class VolumeIndex {
   /** Writes what is left of the index; its frames in order. All frames of the volume must have been written. */
   async finish(): Promise<FrameRef[]> {
     await this.#writer.closeSegment();
-    this.lines.finish();
+    await this.lines.finish();
     const handles = (await Promise.all(this.#frames)).flat();
     await this.#writer.closeSegment();
     return handles.map((handle) => this.#writer.refOf(handle));

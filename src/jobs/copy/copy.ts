@@ -158,7 +158,7 @@ export class CopyJob {
         else if ('known' in line) index.lines.frame(line.known);
         else index.lines.member({ member: line, ready: true });
       }
-      index.lines.flush();
+      await index.lines.flush();
       emit({
         event: 'progress',
         volume: volume.name,

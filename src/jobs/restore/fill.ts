@@ -124,12 +124,12 @@ async function* ofLength(tar: AsyncIterable<Uint8Array>, source: ManifestVolume)
 
 /** Reads a written volume again through the front half of a backup. Raises INTEGRITY where it differs. */
 async function proveVolume(
-  { ctx, env, attachment }: FillOptions,
+  { ctx, attachment }: FillOptions,
   path: string,
   source: ManifestVolume,
   name: string,
 ): Promise<string> {
-  const { digest } = await digestVolume(ctx, attachment, path, { now: () => env.clock.now() });
+  const { digest } = await digestVolume(ctx, attachment, path);
   if (digest === source.digest) return digest;
   throw new VolbakError('INTEGRITY', `volume ${name} does not hold what snapshot volume ${source.name} did`, {
     hint: 'Is something else writing into it? Try --stop.',

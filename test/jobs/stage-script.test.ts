@@ -4,6 +4,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { PREPARE_SCRIPT, SWAP_SCRIPT, stageName } from '../../src/jobs/write/stage-script.ts';
+import { rounds } from '../support/soak.ts';
 import { tempDir } from '../support/temp.ts';
 
 // The script of a helper, run here by the same shell, and killed before and after each program that it calls.
@@ -120,7 +121,10 @@ describe.each(['replace', 'overlay'] as const)('%s', (how) => {
     expect(calls).toBeGreaterThan(10);
     const seen = { forward: 0, back: 0 };
     for (let at = 1; at <= calls; at++) {
-      for (const when of ['before', 'after'] as const) {
+      // After one is before the next: both only where there is time.
+      for (const when of rounds(1, 2) === 1 && at > 1
+        ? (['after'] as const)
+        : (['before', 'after'] as const)) {
         const { root, old, wanted } = await prepared(how);
         const killed = await run(SWAP_SCRIPT, [how, '', STAGE, root], { [when]: at });
         expect(killed.exit, `killed ${when} call ${at}`).not.toBe(0);
@@ -135,16 +139,16 @@ describe.each(['replace', 'overlay'] as const)('%s', (how) => {
         seen[outcome]++;
       }
     }
-    expect(seen.forward).toBeGreaterThan(10);
-    expect(seen.back).toBeGreaterThan(3);
+    expect(seen.forward).toBeGreaterThan(5);
+    expect(seen.back).toBeGreaterThan(1);
   }, 240_000);
 
   it('killed again and again while it is settled, it still comes to an end', async () => {
-    for (let step = 1; step <= 4; step++) {
+    for (let step = 1; step <= 3; step++) {
       const { root, wanted } = await prepared(how);
       const marks = how === 'replace' ? 8 : 6;
       await run(SWAP_SCRIPT, [how, '', STAGE, root], { after: marks });
-      for (let round = 0; round < 30; round++) {
+      for (let round = 0; round < 15; round++) {
         await run(SWAP_SCRIPT, ['settle', '', STAGE, root], { after: step });
       }
       expect((await run(SWAP_SCRIPT, ['settle', '', STAGE, root])).exit).toBe(0);
@@ -162,7 +166,7 @@ it('of several volumes all go forward as soon as the first one has passed the po
   const volumes = [await prepared('replace'), await prepared('replace')];
   const roots = volumes.map(({ root }) => root);
   const { calls } = await run(SWAP_SCRIPT, ['replace', '', STAGE, ...(await both())]);
-  for (let at = 1; at <= calls; at += 2) {
+  for (let at = 1; at <= calls; at += rounds(3, 1)) {
     const pair = [await prepared('replace'), await prepared('replace')];
     const places = pair.map(({ root }) => root);
     await run(SWAP_SCRIPT, ['replace', '', STAGE, ...places], { after: at });

@@ -235,7 +235,7 @@ describe('hostile archives', () => {
     const at = await site();
     const dir = await mountpoint(at.host, await at.volume('files'));
     await bash(
-      'truncate -s 20G zeros; tar -c zeros | gzip -1 >bomb.tar.gz; rm zeros; mkdir s; truncate -s 4P s/sparse; tar -cS -f sparse.tar s',
+      'truncate -s 1G zeros; tar -c zeros | gzip -1 >bomb.tar.gz; rm zeros; mkdir s; truncate -s 4P s/sparse; tar -cS -f sparse.tar s',
       { cwd: dir },
     );
     await at.docker(

@@ -167,7 +167,7 @@ describe('restore --on-conflict replace', () => {
 
   it('a file system that the engine’s machine has mounted inside the volume: refused (24)', async () => {
     const { at, r, replace } = await scene();
-    const pid = await bash(`cat '${at.host.replace('unix://', '').replace(/docker\\.sock$/, 'pid')}'`);
+    const pid = await bash(`cat '${at.host.replace('unix://', '').replace(/docker\.sock$/, 'pid')}'`);
     const place = `${await mountpoint(at.host, r)}/app/a b`;
     await bash(`mkdir -p '${place}'; nsenter -t ${pid} -m mount -t tmpfs tmpfs '${place}'`);
     afterwards(() => bash(`nsenter -t ${pid} -m umount '${place}'`));

@@ -1,24 +1,20 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import { docker, engines, inVolume } from '../../support/engine.ts';
+import { docker, inVolume } from '../../support/engine.ts';
 import {
-  bigVolume,
+  bigSavedScene,
   eventually,
   expectNothingLeft,
   helpers,
-  makeScene,
   type Scene,
   start,
   volumes,
 } from '../../support/scene.ts';
-import { volbakOk } from '../../support/volbak.ts';
 
 let scene: Scene;
 let volume: string;
 
 beforeAll(async () => {
-  scene = await makeScene(engines().a);
-  volume = await bigVolume(scene, 'big', 300);
-  await volbakOk([...scene.options, 'backup', '--volume', volume]);
+  ({ scene, volume } = await bigSavedScene(300));
 });
 
 const killHelper = (purpose: string) =>

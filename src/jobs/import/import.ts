@@ -146,11 +146,10 @@ async function importInto(
       ctx,
       attachment,
       states,
-      made: made.names,
+      made,
       onConflict: options.onConflict,
       ...(options.keepOld === undefined ? {} : { keepOld: options.keepOld }),
       stages: new Journal(`${env.stateDirectory}/${STAGES_JOURNAL}`),
-      commit: () => made.keep(),
     },
     (bases) => {
       const tar = rewriteTar(

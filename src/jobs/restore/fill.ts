@@ -44,11 +44,10 @@ export async function fillAll(fill: FillOptions): Promise<RestoredVolume[]> {
     ctx,
     attachment,
     states,
-    made: made.names,
+    made,
     onConflict: options.onConflict,
     stages: new Journal<StageNote>(`${env.stateDirectory}/${STAGES_JOURNAL}`),
     check,
-    commit: () => made.keep(),
     ...(options.keepOld === undefined ? {} : { keepOld: options.keepOld }),
   };
   const { result, differing } = await writeVolumes(write, async (bases) => {

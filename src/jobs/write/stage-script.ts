@@ -61,14 +61,14 @@ const ROOT_TAR =
  * next. \`moved\`: all old content is in \`old\`, so that what lies in the root is new. \`done\`: only old content is left to
  * be removed. Nothing is removed before what replaces it is in its place.
  *
- * $1: \`replace\` or \`overlay\` begins, \`settle\` goes on where an earlier run broke off; $2: name for the old content, or
+ * $1: \`replace\` or \`overlay\` begins (\`check-\` before it: only looks whether it may), \`settle\` goes on where an earlier run broke off; $2: name for the old content, or
  * empty; $3: the stage; then the roots of all volumes of the run. If one of them has passed the point of no return, all
  * go on. \`settle\` prints \`forward\` or \`back\`; the others print a tar of two members for each root: as it should be, as
  * it is.
  */
 export const SWAP_SCRIPT = `
 how=$1 keep=$2 stage=$3; shift 3
-begin() {
+check() {
   for root do
     cd "$root" || return 1
     if [ -n "$keep" ] && { [ -e "$stage/new/$keep" ] || [ -L "$stage/new/$keep" ]; }; then return ${KEEP_TAKEN}; fi
@@ -77,7 +77,12 @@ begin() {
       find . -mindepth 1 ! -type d -exec sh -c '${NO_DIRECTORY}' sh {} + || return ${CONFLICT}
       cd "$root" || return 1
     fi
-    touch -r "$stage/new" "$stage/times" && sync -f . || return 1
+  done
+}
+begin() {
+  check "$@" || return
+  for root do
+    cd "$root" && touch -r "$stage/new" "$stage/times" && sync -f . || return 1
   done
   for root do
     cd "$root" && printf '%s\\n%s\\n' "$how" "$keep" >"$stage/swap.tmp" && mv -T "$stage/swap.tmp" "$stage/swap" &&
@@ -152,6 +157,7 @@ each() {
     if [ -e "$stage/swap" ]; then $what; else discard; fi || return 1
   done
 }
+case $how in check-*) how=\${how#check-}; check "$@"; exit ;; esac
 if [ "$how" = settle ]; then
   look "$@" || exit 1
   if [ "$how" = discard ]; then each discard "$@" && echo back; exit; fi

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { printable } from '../../core/bytes.ts';
-import { isVolbakError, VolbakError } from '../../core/errors.ts';
+import { messageOf, VolbakError } from '../../core/errors.ts';
 import type { Journal, JournalNote } from '../../core/journal.ts';
 import { processIdentity } from '../../core/process-identity.ts';
 import type { Attachment } from '../../engine/attachment.ts';
@@ -78,6 +78,8 @@ export class Stage {
   readonly #roots: string[];
   readonly #name: string;
   readonly #note: JournalNote;
+  /** True where `apply` failed and nobody could say how far it had come: the next command settles it. */
+  unsettled = false;
 
   private constructor(
     ctx: EngineContext,
@@ -118,6 +120,12 @@ export class Stage {
     return `${root}/${this.#name}/new`;
   }
 
+  /** Raises TARGET_NOT_EMPTY or USAGE where the content cannot take its place; nothing is changed. */
+  async check(mode: StageMode, keepOld: string | undefined): Promise<void> {
+    const args = [`check-${mode}`, keepOld ?? '', this.#name, ...this.#roots];
+    await run(this.#ctx, this.#attachment, 'looking', SWAP_SCRIPT, args);
+  }
+
   /**
    * Gives the staged content its place in all volumes. From the moment when the first one's journal says so it goes on to
    * the end, whatever fails or interrupts: here, else by the next command. Answers with roots whose own attributes came
@@ -132,9 +140,18 @@ export class Stage {
       await this.#note.remove();
       return differingRoots(result, this.#roots);
     } catch (error) {
-      if (isVolbakError(error, 'TARGET_NOT_EMPTY') || isVolbakError(error, 'USAGE')) throw error;
-      if ((await this.settle()) === 'forward') return [];
-      throw error;
+      const outcome = await this.settle().catch(() => undefined);
+      if (outcome === 'forward') return [];
+      if (outcome === 'back') throw error;
+      this.unsettled = true;
+      throw new VolbakError(
+        'HELPER_FAILED',
+        `${messageOf(error)}; the new content has its place only in part`,
+        {
+          cause: error,
+          hint: 'Do not use the volumes yet: run any volbak command with this engine, which finishes it.',
+        },
+      );
     }
   }
 

@@ -1,6 +1,7 @@
 import { VolbakError } from '../../core/errors.ts';
 import type { Journal } from '../../core/journal.ts';
 import type { Attachment } from '../../engine/attachment.ts';
+import type { MadeVolumes } from '../../engine/made-volumes.ts';
 import type { EngineContext } from '../engine-context.ts';
 import type { TargetState } from './inspect.ts';
 import { emptyVolume, Stage, type StageNote } from './stage.ts';
@@ -53,15 +54,13 @@ export interface WriteOptions {
   /** What lies in each attached volume. */
   states: ReadonlyMap<string, TargetState>;
   /** Volumes that this run made: written directly, since a journal of theirs removes them after a crash. */
-  made: ReadonlySet<string>;
+  made: MadeVolumes;
   onConflict: OnConflict;
   /** Keeps what a replacement takes away in this directory of the volume. */
   keepOld?: string;
   stages: Journal<StageNote>;
   /** Called when the content is whole, before it replaces anything; throws to have none of it. */
   check?(bases: ReadonlyMap<string, string>): Promise<void>;
-  /** Called after that, just before old content is touched: from here on the run will succeed, now or by the next command. */
-  commit?(): Promise<void>;
 }
 
 export interface Written<T> {
@@ -80,17 +79,19 @@ export async function writeVolumes<T>(
   options: WriteOptions,
   extract: (bases: ReadonlyMap<string, string>) => Promise<T>,
 ): Promise<Written<T>> {
-  const { ctx, attachment, states, onConflict, check, commit } = options;
+  const { ctx, attachment, states, onConflict, keepOld, made, check } = options;
+  const mode = onConflict === 'overlay' ? 'overlay' : 'replace';
   const isDirect = (volume: string) => {
     const state = states.get(volume);
     // What lives in memory is gone between two helpers: there is nothing to stage in.
-    return options.made.has(volume) || (state?.entries.length === 0 && state.fsType === 'tmpfs');
+    return made.names.has(volume) || (state?.entries.length === 0 && state.fsType === 'tmpfs');
   };
   const bases = new Map<string, string>();
   const names = [...attachment.paths.keys()];
   const direct = names.filter(isDirect);
   const staged = names.filter((name) => !isDirect(name));
   let stage: Stage | undefined;
+  let kept = false;
   try {
     if (staged.length > 0) stage = await Stage.create(ctx, attachment, staged, options.stages);
     for (const [volume, root] of attachment.paths)
@@ -98,15 +99,19 @@ export async function writeVolumes<T>(
     const result = await extract(bases);
     await check?.(bases);
     ctx.signal?.throwIfAborted();
-    await commit?.();
-    const mode = onConflict === 'overlay' ? 'overlay' : 'replace';
-    const roots = await stage?.apply(mode, options.keepOld);
+    if (direct.length > 0) await stage?.check(mode, keepOld);
+    // From here on old content may be gone: volumes that this run made stay with what takes its place.
+    await made.keep();
+    kept = true;
+    const roots = await stage?.apply(mode, keepOld);
     const differing = names.filter((name) => roots?.includes(attachment.paths.get(name) as string));
     return { result, differing };
   } catch (error) {
+    if (stage?.unsettled) throw error;
     for (const volume of direct)
       await emptyVolume(ctx, attachment, attachment.paths.get(volume) as string).catch(() => {});
-    await stage?.settle().catch(() => {});
+    if (kept) await made.discardKept();
+    else await stage?.settle().catch(() => {});
     throw error;
   }
 }

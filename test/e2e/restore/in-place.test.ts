@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { mountpoint } from '../../support/engine.ts';
+import { dockerOk, mountpoint } from '../../support/engine.ts';
 import {
   bash,
   failure,
@@ -175,6 +175,29 @@ describe('restore --on-conflict replace', () => {
     expect(result.exit).toBe(24);
     expect(failure(result).message).toContain('./app/a');
     expect(await at.inside(r, 'cat only-old')).toBe('old');
+  });
+});
+
+describe('several volumes, of which one is refused', () => {
+  it('leaves none that the run made, and the old content of the others', async () => {
+    const { at, v, r } = await scene();
+    const second = await at.volume('second', 'echo second >file');
+    const c = await at.container('c', '-v', `${v}:/a`, '-v', `${second}:/b`, 'busybox', 'true');
+    await at.ok('backup', c);
+    await at.inside(r, 'rm top; mkdir top; echo mine >top/mine');
+    const before = await listed(at, r);
+    const renames = ['--rename', `${v}=${r}`, '--rename', `${second}=${at.name('new')}`];
+    for (const [exit, ...args] of [
+      ['24', 'overlay'],
+      ['2', 'replace', '--keep-old', 'app'],
+    ]) {
+      expect((await at.run('restore', c, ...renames, '--on-conflict', ...args)).exit).toBe(Number(exit));
+      expect(await listed(at, r)).toBe(before);
+      expect(await dockerOk(at.host, 'volume', 'inspect', at.name('new'))).toBe(false);
+    }
+    await at.ok('restore', c, ...renames, '--on-conflict', 'replace');
+    expect(await at.inside(at.name('new'), 'cat file')).toBe('second');
+    expect(await treeDifferences(await mountpoint(at.host, v), await mountpoint(at.host, r))).toBe('');
   });
 });
 

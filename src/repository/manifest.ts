@@ -97,6 +97,11 @@ export async function encodeManifest(manifest: Manifest): Promise<Uint8Array> {
   return Buffer.from(codec.compress(Buffer.from(JSON.stringify(manifest), 'utf8')));
 }
 
+/** A manifest out of plain JSON. Throws where it is none. */
+export function parseManifest(json: Buffer): Manifest {
+  return schema.parse(JSON.parse(json.toString('utf8')));
+}
+
 /** Reads a manifest that may come from anyone. `name` says which in errors. Raises INTEGRITY. */
 export async function decodeManifest(stored: Buffer, name: string): Promise<Manifest> {
   const size = frameContentSize(stored);

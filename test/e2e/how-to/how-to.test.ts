@@ -142,6 +142,17 @@ describe('docs/how-to: every command of every page', () => {
     expect(await files('shop-db-copy')).toBe(CONTENT);
   });
 
+  it('restore-in-place', async () => {
+    const { follow, files } = await shop();
+    const out = await follow('restore-in-place.md');
+    expect(out.match(/digest proven/g)).toHaveLength(3);
+    expect(out).toContain('directory before-restore');
+    expect(out).toMatch(/^new$/m);
+    expect(await files('shop-db-data')).toBe('./orders/1\n./orders/2\n./orders/3\n./readme\n');
+    const { a } = engines();
+    expect(await docker(a, 'inspect', '-f', '{{.State.Running}}', 'shop-db')).toBe('true');
+  });
+
   it('restore-without-volbak', async () => {
     const { follow, files } = await shop();
     const lost = `${BACKUP} >&2\ndocker rm -f shop-db >&2\ndocker volume rm shop-db-data >&2`;
@@ -182,6 +193,7 @@ describe('docs/how-to: every command of every page', () => {
       'export-and-import-plain-tars.md',
       'forget-and-prune.md',
       'move-data-into-a-new-container.md',
+      'restore-in-place.md',
       'restore-without-volbak.md',
     ]);
   });

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Imports small images, made of this machine's own files (no registry is asked): images.sh <docker-host> [names...]
 # Names: busybox (no GNU tools), toolbox (GNU tools, shell), postgres, mariadb, redis (each starts like the public image of
-# its name: an entrypoint that makes the data directory), sqlite and rsync (the toolbox with these). VOLBAK_TEST_IMAGE_CACHE
+# its name: an entrypoint that makes the data directory), sqlite, rsync and web (the toolbox with these; web: curl and
+# busybox's httpd). VOLBAK_TEST_IMAGE_CACHE
 # names a directory that keeps the packed tars, so that a second engine has them at once.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -137,9 +138,16 @@ root_of_rsync() {
   pack "$1" rsync
 }
 
+root_of_web() {
+  "$here/packages.sh" busybox=busybox-static curl=curl
+  root_of_toolbox "$1"
+  pack "$1" busybox curl
+  ln -s busybox "$1/usr/bin/httpd"
+}
+
 for name in "$@"; do
   case $name in
-  busybox | toolbox | sqlite | rsync) tag=$name:latest changes=(-c 'ENV PATH=/usr/bin' -c 'CMD ["sh"]') ;;
+  busybox | toolbox | sqlite | rsync | web) tag=$name:latest changes=(-c 'ENV PATH=/usr/bin' -c 'CMD ["sh"]') ;;
   postgres)
     tag=postgres:15
     changes=(-c 'ENV PATH=/usr/lib/postgresql/15/bin:/usr/sbin:/usr/bin:/sbin:/bin' -c 'ENV PGDATA=/var/lib/postgresql/data'

@@ -9,7 +9,7 @@ import type { Repository } from '../../repository/repository.ts';
 import { givenEnvironment } from '../given.ts';
 import { collect, duration } from '../options.ts';
 import type { Register } from '../program.ts';
-import { junitReport, markdownReport } from '../render/reports.ts';
+import { junitReport, markdownReport, recovery } from '../render/reports.ts';
 import type { Runtime } from '../runtime.ts';
 
 interface Options {
@@ -101,9 +101,7 @@ async function chosen(repository: Repository, reference: string | undefined): Pr
 }
 
 function describe({ output }: Runtime, { source, snapshot, passed, rtoMs, checks, kept }: DrillResult): void {
-  output.line(
-    `${passed ? 'PASSED' : 'FAILED'}: ${source}, snapshot ${snapshot}, recovered in ${formatDuration(rtoMs)}`,
-  );
+  output.line(`${passed ? 'PASSED' : 'FAILED'}: ${source}, snapshot ${snapshot}, ${recovery(rtoMs)}`);
   for (const { name, passed: held, detail, durationMs } of checks) {
     const took = formatDuration(durationMs);
     output.line(
@@ -130,7 +128,7 @@ function summarise(drills: readonly DrillResult[]): object {
   if (only && drills.length === 1) return { ...only, drills };
   return {
     passed: drills.every(({ passed }) => passed),
-    rtoMs: Math.max(...drills.map(({ rtoMs }) => rtoMs)),
+    rtoMs: Math.max(...drills.map(({ rtoMs }) => rtoMs ?? 0)),
     checks: drills.flatMap(({ source, snapshot, checks }) => checks.map((c) => ({ ...c, source, snapshot }))),
     drills,
   };

@@ -7,6 +7,11 @@ function xml(text: string): string {
   return printableText(text).replace(/[&<>"]/g, (c) => entities[c] as string);
 }
 
+/** How long it took to have the service back. */
+export function recovery(rtoMs: number | null): string {
+  return rtoMs === null ? 'not recovered' : `recovered in ${formatDuration(rtoMs)}`;
+}
+
 /** JUnit XML: a suite for each drill, a case for each check. */
 export function junitReport(drills: readonly DrillResult[]): string {
   const seconds = (ms: number) => (ms / 1000).toFixed(3);
@@ -22,7 +27,7 @@ export function junitReport(drills: readonly DrillResult[]): string {
         `skipped="0" time="${seconds(durationMs)}" timestamp="${started.replace(/\.\d+Z$/, '')}">`,
       '    <properties>',
       `      <property name="snapshot" value="${xml(snapshot)}"/>`,
-      `      <property name="rtoMs" value="${rtoMs}"/>`,
+      `      <property name="rtoMs" value="${rtoMs ?? ''}"/>`,
       '    </properties>',
       ...cases,
       '  </testsuite>',
@@ -45,7 +50,7 @@ export function markdownReport(drills: readonly DrillResult[]): string {
       '',
       `### ${passed ? '✅' : '❌'} ${cell(source)}`,
       '',
-      `Snapshot \`${snapshot}\`, recovered in ${formatDuration(rtoMs)}.`,
+      `Snapshot \`${snapshot}\`, ${recovery(rtoMs)}.`,
       '',
       '| check | result | detail |',
       '|---|---|---|',

@@ -55,7 +55,7 @@ export class Drill {
       started: deps.env.clock.now().toISOString(),
       passed: false,
       restoreMs: 0,
-      rtoMs: 0,
+      rtoMs: null,
       durationMs: 0,
       checks: [],
       differences: [],
@@ -115,7 +115,6 @@ export class Drill {
     });
     if (!restored || !manifest) return;
     const snapshot: Manifest = manifest;
-    this.#result.rtoMs = this.#result.restoreMs;
     await this.#compare(snapshot);
     let launched: Launched | undefined;
     const began = this.#now();
@@ -130,8 +129,9 @@ export class Drill {
       this.#service = launched?.service;
       return launched?.outcome;
     });
-    if (!started || !launched) return;
-    this.#result.rtoMs += this.#now() - began;
+    if (!started) return;
+    this.#result.rtoMs = this.#result.restoreMs + (launched ? this.#now() - began : 0);
+    if (!launched) return;
     const { service } = launched;
     await this.#step('check', () => checkService(this.#deps, service, this.#options));
   }

@@ -28,8 +28,8 @@ export interface DrillResult {
   passed: boolean;
   /** Time to restore the volumes. */
   restoreMs: number;
-  /** Recovery time: to restore them and until the service is healthy; comparing is no part of it. */
-  rtoMs: number;
+  /** Recovery time: to restore them and until the service is healthy; comparing is no part of it. Null: never. */
+  rtoMs: number | null;
   durationMs: number;
   checks: DrillCheck[];
   /** Members that are not what the snapshot says, by volume; the first thousand. */

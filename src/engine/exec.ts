@@ -8,7 +8,7 @@ import { engineMessage } from './image-progress.ts';
 
 /** What to run in a container that runs already. */
 export interface ExecSpec {
-  /** A script for the container's /bin/sh, or a program with its arguments. */
+  /** A script for the container's /bin/sh, which ends at the first command that fails; or a program with its arguments. */
   command: string | readonly string[];
   user?: string | undefined;
   env?: Readonly<Record<string, string>> | undefined;
@@ -35,7 +35,7 @@ export async function execIn(
   signal.throwIfAborted();
   const { command } = spec;
   const words =
-    typeof command === 'string' ? ['/bin/sh', '-c', `echo "${MARK} $$" >&2\n${command}`] : [...command];
+    typeof command === 'string' ? ['/bin/sh', '-ec', `echo "${MARK} $$" >&2\n${command}`] : [...command];
   let exec: Dockerode.Exec;
   let stream: Readable;
   try {

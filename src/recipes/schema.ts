@@ -17,7 +17,7 @@ const command = z
   .union([z.string().min(1), z.array(z.string()).min(1)], {
     error: 'it must be a script (text) or a program with its arguments (a list)',
   })
-  .describe('A script for /bin/sh, or a program with its arguments.');
+  .describe('A script for /bin/sh -e, or a program with its arguments.');
 
 const environment = z
   .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string())

@@ -79,7 +79,7 @@ describe('planHandle', () => {
       memory: 6,
       user: 'me',
     });
-    expect(plan.entrypoint).toEqual(['/bin/sh', '-euc', 'echo $1', 'recipe']);
+    expect(plan.entrypoint).toEqual(['/bin/sh', '-ec', 'echo $1', 'recipe']);
     expect(plan.env).toMatchObject({ A: 'mine', B: 'kept' });
   });
 

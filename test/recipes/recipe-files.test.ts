@@ -157,7 +157,7 @@ describe('recipes/*.yaml', () => {
     const tests = readdirSync(folder).map((name) => readFileSync(path.join(folder, name), 'utf8'));
     const untested = files
       .map((name) => name.replace('.yaml', ''))
-      .filter((name) => !tests.some((text) => text.includes(`'--recipe', '${name}'`)));
+      .filter((name) => !tests.some((text) => new RegExp(`'--recipe',\\s*'${name}'`).test(text)));
     expect(untested).toEqual([]);
   });
 

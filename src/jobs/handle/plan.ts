@@ -103,7 +103,7 @@ export function entrypointOf(
 ): string[] | undefined {
   const command = recipe?.command;
   if (command === undefined) return undefined;
-  return typeof command === 'string' ? ['/bin/sh', '-euc', command, 'recipe'] : command;
+  return typeof command === 'string' ? ['/bin/sh', '-ec', command, 'recipe'] : command;
 }
 
 /** Where the volumes lie, for scripts; then the recipe's, then what was given. */

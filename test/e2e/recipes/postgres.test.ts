@@ -32,8 +32,11 @@ beforeAll(async () => {
 
 /** Writes rows, one transaction each, for as long as `work` takes. */
 async function underLoad<T>(work: () => Promise<T>): Promise<T> {
-  const go = `psql -U postgres -qc 'create table load ()'; while psql -U postgres -qc 'insert into ledger default values'; do :; done`;
-  await docker(at.host, 'exec', '-d', db, 'sh', '-c', go);
+  await sql(db, 'create table load ()');
+  // One process, not one a row: what forks all the time cannot always be frozen by --pause.
+  const statements = 'select from load; insert into ledger default values;';
+  const write = `yes '${statements}' | psql -U postgres -q -v ON_ERROR_STOP=1 >/dev/null`;
+  await docker(at.host, 'exec', '-d', db, 'sh', '-c', write);
   try {
     const rows = Number(await sql(db, 'select count(*) from ledger'));
     await eventually(
@@ -42,7 +45,6 @@ async function underLoad<T>(work: () => Promise<T>): Promise<T> {
     );
     return await work();
   } finally {
-    await docker(at.host, 'exec', db, 'pkill', '-f', 'while psql').catch(() => {});
     await sql(db, 'drop table load');
   }
 }

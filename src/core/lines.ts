@@ -31,26 +31,24 @@ export class LineSplitter {
   }
 }
 
-/** The last lines of something, for error messages. */
-export class Tail {
-  readonly #lines: string[] = [];
-  readonly #count: number;
+/** Of a last line so much is kept. */
+const MAX_KEPT = 500;
 
-  constructor(count = 5) {
-    this.#count = count;
+/** The last line that a program wrote on either stream, for messages. */
+export class LastWords {
+  readonly #last = { stdout: '', stderr: '' };
+
+  add(stream: 'stdout' | 'stderr', line: string): void {
+    if (line.trim() !== '') this.#last[stream] = line.slice(0, MAX_KEPT);
   }
 
-  add(line: string): void {
-    if (line.trim() === '') return;
-    this.#lines.push(line.slice(0, 500));
-    if (this.#lines.length > this.#count) this.#lines.shift();
+  /** Of a program that failed: complaints go to standard error. */
+  get complaint(): string {
+    return this.#last.stderr || this.#last.stdout;
   }
 
-  get last(): string {
-    return this.#lines.at(-1) ?? '';
-  }
-
-  get lines(): readonly string[] {
-    return this.#lines;
+  /** Of one that did well. */
+  get result(): string {
+    return this.#last.stdout || this.#last.stderr;
   }
 }

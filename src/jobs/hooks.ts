@@ -1,6 +1,6 @@
 import { VolbakError } from '../core/errors.ts';
 import type { EventSink } from '../core/events.ts';
-import { Tail } from '../core/lines.ts';
+import { LastWords } from '../core/lines.ts';
 import type { EngineConnection } from '../engine/connect.ts';
 import { type ExecEnd, execIn } from '../engine/exec.ts';
 import type { Hook } from '../recipes/schema.ts';
@@ -13,11 +13,11 @@ export interface HookTarget {
 }
 
 /** What an exec's end means for a person; undefined where it ended well. */
-export function execFailure(end: ExecEnd, timeoutMs: number, said: Tail): string | undefined {
+export function execFailure(end: ExecEnd, timeoutMs: number, said: LastWords): string | undefined {
   if (end.kind === 'refused') return `could not be started: ${end.why}`;
   if (end.kind === 'timeout') return `did not end within ${timeoutMs / 1000} s`;
   if (end.code === 0) return undefined;
-  return `ended with exit code ${end.code}${said.last === '' ? '' : `: ${said.last}`}`;
+  return `ended with exit code ${end.code}${said.complaint === '' ? '' : `: ${said.complaint}`}`;
 }
 
 async function runHook(
@@ -27,7 +27,7 @@ async function runHook(
   emit: EventSink,
   signal: AbortSignal,
 ): Promise<void> {
-  const said = new Tail();
+  const said = new LastWords();
   const end = await execIn(
     engine,
     id,
@@ -35,8 +35,8 @@ async function runHook(
       command: hook.command,
       user: hook.user,
       timeoutMs: hook.timeout,
-      onLine(_, text) {
-        said.add(text);
+      onLine(stream, text) {
+        said.add(stream, text);
         emit({ event: 'log', stream: 'stderr', text });
       },
     },

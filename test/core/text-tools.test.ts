@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { LineSplitter, Tail } from '../../src/core/lines.ts';
+import { LastWords, LineSplitter } from '../../src/core/lines.ts';
 import { nearest } from '../../src/core/nearest.ts';
 import { parseDuration, parseSize } from '../../src/core/quantities.ts';
 
@@ -71,10 +71,13 @@ describe('LineSplitter', () => {
     expect(Math.max(...lines.map((line) => line.length))).toBe(64 * 1024);
   });
 
-  it('Tail keeps the last lines that say something', () => {
-    const tail = new Tail(2);
-    for (const line of ['one', 'two', '', 'three', '  ']) tail.add(line);
-    expect(tail.lines).toEqual(['two', 'three']);
-    expect(tail.last).toBe('three');
+  it('LastWords: of a failure what stood on standard error, of a success what stood on standard output', () => {
+    const words = new LastWords();
+    expect([words.complaint, words.result]).toEqual(['', '']);
+    words.add('stdout', '3 rows');
+    words.add('stdout', '  ');
+    expect([words.complaint, words.result]).toEqual(['3 rows', '3 rows']);
+    words.add('stderr', 'no such table');
+    expect([words.complaint, words.result]).toEqual(['no such table', '3 rows']);
   });
 });

@@ -1,4 +1,4 @@
-import { Tail } from '../../core/lines.ts';
+import { LastWords } from '../../core/lines.ts';
 import { sleep } from '../../core/sleep.ts';
 import type { EngineConnection } from '../../engine/connect.ts';
 import { execIn } from '../../engine/exec.ts';
@@ -60,12 +60,12 @@ export async function untilHealthy(
         return { passed: true, detail: 'it runs (there is no health check)' };
       }
     } else {
-      const said = new Tail();
+      const said = new LastWords();
       const limit = Math.max(1000, left);
       const end = await execIn(
         engine,
         service.id,
-        { ...health, timeoutMs: limit, onLine: (_, line) => said.add(line) },
+        { ...health, timeoutMs: limit, onLine: (stream, line) => said.add(stream, line) },
         env.signal,
       );
       const failure = execFailure(end, limit, said);
@@ -89,14 +89,14 @@ export async function runCheck(
   timeoutMs: number,
   env: JobEnvironment,
 ): Promise<Outcome> {
-  const said = new Tail();
+  const said = new LastWords();
   const onLine = (stream: 'stdout' | 'stderr', text: string) => {
-    said.add(text);
+    said.add(stream, text);
     env.emit({ event: 'log', stream: stream === 'stdout' ? 'stderr' : stream, text });
   };
   const end = await execIn(engine, service.id, { ...probe, timeoutMs, onLine }, env.signal);
   const failure = execFailure(end, timeoutMs, said);
   return failure === undefined
-    ? { passed: true, detail: said.last === '' ? 'exit code 0' : said.last }
+    ? { passed: true, detail: said.result || 'exit code 0' }
     : { passed: false, detail: `it ${failure}` };
 }

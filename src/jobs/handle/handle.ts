@@ -1,6 +1,6 @@
 import { VolbakError } from '../../core/errors.ts';
 import { Journal } from '../../core/journal.ts';
-import { LineSplitter, Tail } from '../../core/lines.ts';
+import { LastWords, LineSplitter } from '../../core/lines.ts';
 import type { EngineConnection } from '../../engine/connect.ts';
 import { ensureImage } from '../../engine/ensure-image.ts';
 import { type HandlerEnd, type HandlerSpec, runHandler } from '../../engine/handler.ts';
@@ -81,10 +81,10 @@ async function quiesced<T>(
 
 async function runOnce(deps: HandleDeps, plan: HandlePlan, spec: HandlerSpec): Promise<Manifest | undefined> {
   const { env, engine } = deps;
-  const said = new Tail();
+  const said = new LastWords();
   const tell = (stream: 'stdout' | 'stderr') =>
     new LineSplitter((text) => {
-      said.add(text);
+      said.add(stream, text);
       env.emit({ event: 'log', stream, text });
     });
   const stderr = tell('stderr');
@@ -108,7 +108,7 @@ async function runOnce(deps: HandleDeps, plan: HandlePlan, spec: HandlerSpec): P
 /** Takes a handler's output to its end. */
 export type HandlerStdout = (stream: AsyncIterable<Buffer>) => Promise<void>;
 
-function judge(plan: HandlePlan, { exitCode, outOfMemory }: HandlerEnd, said: Tail): void {
+function judge(plan: HandlePlan, { exitCode, outOfMemory }: HandlerEnd, said: LastWords): void {
   if (exitCode === 0) return;
   const kept = plan.capture === undefined ? '' : '; nothing was kept';
   if (outOfMemory) {
@@ -118,6 +118,6 @@ function judge(plan: HandlePlan, { exitCode, outOfMemory }: HandlerEnd, said: Ta
       'Give it more with --memory.',
     );
   }
-  const last = said.last === '' ? '' : `: ${said.last}`;
+  const last = said.complaint === '' ? '' : `: ${said.complaint}`;
   throw new HandlerFailure(`the handler ended with exit code ${exitCode}${last}${kept}`, exitCode);
 }

@@ -6,7 +6,7 @@ import { mountpoint } from '../../support/engine.ts';
 import { eventually } from '../../support/scene.ts';
 import { bash, failure, fingerprint, helpers, type Site, site, summary } from '../../support/site.ts';
 import { tempDir } from '../../support/temp.ts';
-import { hardTree } from '../../support/trees.ts';
+import { SMALL_TREE } from '../../support/trees.ts';
 import { finished, type Json, volbak } from '../../support/volbak.ts';
 
 /** What a drill makes is named so. */
@@ -61,10 +61,9 @@ describe('volbak drill', () => {
     expect(await fingerprint(await mountpoint(at.host, at.name('v')))).toBe(before);
   });
 
-  it('holds for the tree that is hard to archive', async () => {
+  it('holds for links, holes, attributes, FIFOs, odd times and owners', async () => {
     const at = await site();
-    const volume = await at.volume('hard');
-    await hardTree(await mountpoint(at.host, volume));
+    const volume = await at.volume('tree', SMALL_TREE);
     await at.ok('backup', '--volume', volume);
     const drill = await at.ok('drill', volume);
     expect(outcomes(drill)).toEqual([

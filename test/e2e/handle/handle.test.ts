@@ -21,6 +21,8 @@ async function service(at: Site, ...args: string[]): Promise<string> {
     '-d',
     '--network',
     'none',
+    '--stop-signal',
+    'KILL',
     '--name',
     name,
     '-v',

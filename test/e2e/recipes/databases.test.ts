@@ -32,9 +32,9 @@ describe('recipes/mariadb.yaml with a real MariaDB', () => {
     await sql(
       at,
       db,
-      `create database shop; create table shop.o (id int primary key, t text) engine=innodb;
-      insert into shop.o select seq, md5(seq) from seq_1_to_2000;
-      alter user root@localhost identified by 'hunter2'; create user root@'127.0.0.1' identified by 'hunter2';
+      `create database shop; use shop; create table o (id int primary key, t text) engine=innodb;
+      insert into o select seq, md5(seq) from seq_1_to_2000;
+      alter user root@localhost identified by 'hunter2'; create or replace user root@'127.0.0.1' identified by 'hunter2';
       grant all on *.* to root@'127.0.0.1'`,
     );
     const refused = await at.run('handle', db, '--recipe', 'mariadb');
@@ -186,7 +186,7 @@ describe('recipes/sqlite.yaml with a real SQLite', () => {
     expect(last(result.json.at(-1))).toMatchObject({
       name: 'check',
       passed: false,
-      detail: expect.stringContaining('/data/app.db'),
+      detail: expect.stringContaining('/data/app.db is damaged'),
     });
   });
 });

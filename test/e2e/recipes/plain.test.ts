@@ -3,7 +3,7 @@ import { derivedImage, requireImages } from '../../support/databases.ts';
 import { engines, mountpoint } from '../../support/engine.ts';
 import { bash, failure, type Site, site } from '../../support/site.ts';
 import { tempDir } from '../../support/temp.ts';
-import { hardTree, treeDifferences } from '../../support/trees.ts';
+import { SMALL_TREE, treeDifferences } from '../../support/trees.ts';
 
 beforeAll(() => requireImages(engines().a, 'rsync', 'web'));
 
@@ -24,16 +24,16 @@ describe('recipes that need no database', () => {
   it('rsync: a mirror of the volumes in a directory of the host, which follows them', async () => {
     const at = await site();
     const name = await app(at);
-    await hardTree(await mountpoint(at.host, await at.volume('hard')));
+    await at.volume('tree', SMALL_TREE);
     await at.docker('rm', '-f', name);
-    const mounts = ['-v', `${at.name('hard')}:/srv/hard`, '-v', `${at.name('logs')}:/logs`];
+    const mounts = ['-v', `${at.name('tree')}:/srv/tree`, '-v', `${at.name('logs')}:/logs`];
     await at.docker('run', '-d', '--network', 'none', '--name', name, ...mounts, 'toolbox', 'sleep', '600');
     const target = await tempDir();
     const mirror = () =>
       at.run('handle', name, '--recipe', 'rsync', '--env', `TARGET=${target}`, '--', 'rsync');
     expect((await at.run('handle', name, '--recipe', 'rsync', '--', 'rsync')).exit).toBe(2);
     expect((await mirror()).exit).toBe(0);
-    expect(await treeDifferences(await mountpoint(at.host, at.name('hard')), `${target}/srv/hard`)).toBe('');
+    expect(await treeDifferences(await mountpoint(at.host, at.name('tree')), `${target}/srv/tree`)).toBe('');
     await at.inside(at.name('logs'), 'rm log; echo new >other');
     expect((await mirror()).exit).toBe(0);
     expect(await bash(`ls '${target}/logs'`)).toBe('other');

@@ -118,7 +118,8 @@ describe('recipes/postgres.yaml with a real PostgreSQL', () => {
       '-c',
       `echo 'host all shop 127.0.0.1/32 scram-sha-256' >/tmp/hba; cat "$PGDATA/pg_hba.conf" >>/tmp/hba; cat /tmp/hba >"$PGDATA/pg_hba.conf"`,
     );
-    await sql(db, 'select pg_reload_conf(); create database shop owner shop');
+    await sql(db, 'select pg_reload_conf()');
+    await sql(db, 'create database shop owner shop');
     await inside(
       at,
       db,

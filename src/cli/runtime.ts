@@ -60,6 +60,7 @@ export class Runtime {
       stateDirectory: this.environment.stateDirectory,
       cacheDirectory: this.environment.cacheDirectory,
       version: VERSION,
+      cacheIndexes: remote,
       ...(parallel === undefined ? {} : { parallel }),
       ...(readAhead === undefined ? {} : { readAhead }),
     };

@@ -1,6 +1,6 @@
 import { type ByteString, fromText, toBytes, toText } from '../core/bytes.ts';
 import { VolbakError } from '../core/errors.ts';
-import type { IndexMember, MemberType } from '../core/member.ts';
+import type { IndexMember, Member, MemberType } from '../core/member.ts';
 import { type FrameRef, isFrameRef } from './frame-ref.ts';
 
 /** First line of an index. */
@@ -37,6 +37,35 @@ export function memberLine(m: IndexMember): string {
     ...(m.sha256 === undefined ? {} : { sha256: m.sha256 }),
     ...(m.suspect ? { suspect: true } : {}),
   });
+}
+
+/** What a listing tells of a member, as an index keeps it. */
+type ListedFields = Pick<Member, 'path' | 'size' | 'mode' | 'uid' | 'gid' | 'mtime'> & {
+  type: string;
+  ctime: string;
+  ino: number;
+  nlink: number;
+};
+
+/**
+ * How the line of a member begins that was listed so: up to what only reading it tells. `laterName`: tar archives it as a
+ * link to a name before it.
+ */
+export function memberLineStart(m: ListedFields, laterName: boolean): string {
+  const type = laterName ? 'hardlink' : m.type;
+  const fields = {
+    ...nameFields('path', m.path),
+    type,
+    ...(type === 'file' ? { size: m.size } : {}),
+    mode: m.mode,
+    uid: m.uid,
+    gid: m.gid,
+    mtime: m.mtime,
+    ctime: m.ctime,
+    ino: m.ino,
+    nlink: m.nlink,
+  };
+  return `${JSON.stringify(fields).slice(0, -1)},`;
 }
 
 function nameFields(key: 'path' | 'link', name: ByteString): Record<string, string> {

@@ -3,7 +3,8 @@ import type { FrameTable } from '../core/frame-table.ts';
 import type { IndexMember } from '../core/member.ts';
 import { type FrameHandle, resolveHandle } from './frame-handle.ts';
 import type { FrameRef } from './frame-ref.ts';
-import { memberLine } from './index-lines.ts';
+import { memberLine, parseIndexLine } from './index-lines.ts';
+import type { IndexRun } from './index-runs.ts';
 import type { SegmentNames } from './segments.ts';
 
 /** A member whose content may still be on its way. */
@@ -11,6 +12,9 @@ export interface PendingMember {
   member: IndexMember;
   ready: boolean;
 }
+
+/** Runs of another index, taken over as they are. Called once in the order of what was queued, never two at a time. */
+export type TakeRuns = () => AsyncIterable<IndexRun>;
 
 const FRAME_MIN = 32 * 1024;
 const FRAME_MAX = 256 * 1024;
@@ -23,8 +27,8 @@ export interface IndexWriterOptions {
   names: SegmentNames;
   /** 32-bit hash of a path that decides where index frames end. */
   pathHash(path: string): number;
-  /** Takes one finished index frame (raw NDJSON, whole lines). */
-  emit(raw: Buffer): void;
+  /** Takes one finished index frame (raw NDJSON, whole lines). What it returns is waited for before more is written. */
+  emit(raw: Buffer): Promise<void> | undefined;
   /** Each member as it is written, in order. */
   onMember(member: IndexMember): void;
 }
@@ -35,13 +39,16 @@ export interface IndexWriterOptions {
  */
 export class IndexWriter {
   readonly #options: IndexWriterOptions;
-  #queue: (FrameHandle | PendingMember)[] = [];
+  #queue: (FrameHandle | PendingMember | TakeRuns)[] = [];
   #head = 0;
   #lines: string[] = [];
   #length = 0;
+  #full: Promise<void> | undefined;
   readonly #segments = new Set<string>();
   entries = 0;
   tarBytes = 0;
+  /** Frame lines written so far. */
+  frames = 0;
 
   constructor(options: IndexWriterOptions) {
     this.#options = options;
@@ -61,13 +68,21 @@ export class IndexWriter {
     this.#queue.push(pending);
   }
 
-  /** Writes all lines that are known by now. */
-  flush(): void {
+  /** Here stand runs of another index. They are not asked for before all that stands before them is written. */
+  take(runs: TakeRuns): void {
+    this.#queue.push(runs);
+  }
+
+  /** Writes all lines that are known by now. Not to be called again before it has ended. */
+  async flush(): Promise<void> {
     for (; this.#head < this.#queue.length; this.#head++) {
-      const next = this.#queue[this.#head] as FrameHandle | PendingMember;
-      if (typeof next === 'object' && 'member' in next) {
+      await this.#room();
+      const next = this.#queue[this.#head] as FrameHandle | PendingMember | TakeRuns;
+      if (typeof next === 'function') {
+        await this.#takeAll(next);
+      } else if (typeof next === 'object' && 'member' in next) {
         if (!next.ready) break;
-        this.#memberLine(next.member);
+        this.#memberLine(next.member, memberLine(next.member));
       } else {
         const ref = resolveHandle(next, this.#options.table, this.#options.names);
         if (!ref) break;
@@ -86,23 +101,42 @@ export class IndexWriter {
   }
 
   /** Ends the index. All frames' segments must have names by now. */
-  finish(): void {
-    this.flush();
+  async finish(): Promise<void> {
+    await this.flush();
     if (this.waiting > 0)
       throw new VolbakError('UNEXPECTED', 'an index was ended before its frames were written');
     this.#emit();
   }
 
+  /** Waits while too much of the index is on its way. */
+  async #room(): Promise<void> {
+    if (!this.#full) return;
+    await this.#full;
+    this.#full = undefined;
+  }
+
+  async #takeAll(runs: TakeRuns): Promise<void> {
+    for await (const { lines } of runs()) {
+      await this.#room();
+      for (const text of lines) {
+        const line = parseIndexLine(text);
+        if (line.kind === 'frame') this.#frameLine(line.frame);
+        else if (line.kind === 'member') this.#memberLine(line.member, text);
+      }
+    }
+  }
+
   #frameLine(ref: FrameRef): void {
+    this.frames++;
     this.#segments.add(ref[0]);
     this.tarBytes += ref[3];
     this.#line(JSON.stringify({ frame: ref }), Number.parseInt(ref[4].slice(0, 8), 16));
   }
 
-  #memberLine(member: IndexMember): void {
+  #memberLine(member: IndexMember, line: string): void {
     this.entries++;
     this.#options.onMember(member);
-    this.#line(memberLine(member), this.#options.pathHash(member.path));
+    this.#line(line, this.#options.pathHash(member.path));
   }
 
   #line(line: string, hash: number): void {
@@ -113,7 +147,7 @@ export class IndexWriter {
 
   #emit(): void {
     if (this.#lines.length === 0) return;
-    this.#options.emit(Buffer.from(`${this.#lines.join('\n')}\n`, 'utf8'));
+    this.#full = this.#options.emit(Buffer.from(`${this.#lines.join('\n')}\n`, 'utf8'));
     this.#lines = [];
     this.#length = 0;
   }

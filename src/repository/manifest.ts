@@ -34,8 +34,10 @@ const volume = z.object({
   maskedOpts: z.array(z.string()),
   labels: z.record(z.string(), z.string()),
   fsType: z.string(),
-  /** When the listing began, by volbak's clock. */
+  /** When the listing began, by the clock of the engine's machine. */
   listed: z.string(),
+  /** True where its file system keeps fractions of a second. */
+  fineTimes: z.boolean().optional(),
   entries: count,
   /** Sockets left out. */
   sockets: count,
@@ -95,6 +97,11 @@ export async function encodeManifest(manifest: Manifest): Promise<Uint8Array> {
   const codec = await loadCodec();
   // A copy: what the codec gives is only valid until its next call, and the store takes its time.
   return Buffer.from(codec.compress(Buffer.from(JSON.stringify(manifest), 'utf8')));
+}
+
+/** A manifest out of plain JSON. Throws where it is none. */
+export function parseManifest(json: Buffer): Manifest {
+  return schema.parse(JSON.parse(json.toString('utf8')));
 }
 
 /** Reads a manifest that may come from anyone. `name` says which in errors. Raises INTEGRITY. */

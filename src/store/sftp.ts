@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { posix } from 'node:path';
 import type { SFTPWrapper, Stats } from 'ssh2';
-import { isVolbakError, VolbakError } from '../core/errors.ts';
+import { isVolbakError, messageOf, VolbakError } from '../core/errors.ts';
 import { assertKey } from './keys.ts';
 import { connectSftp, type SftpConnection } from './sftp-connection.ts';
 import { explainSftpError, STATUS, statusOf } from './sftp-errors.ts';
@@ -245,8 +245,20 @@ export class SftpStore implements Store {
       const stats = await call<FileSystemStats>((done) => sftp.ext_openssh_statvfs(at, done as never)).catch(
         () => undefined,
       );
-      if (stats) return explainFull(stats, size, this.label) ?? error;
+      if (stats) return explainFull(stats, size, this.label) ?? fullAMomentAgo(error, this.label);
       if (at === '/' || at === '.') return error;
     }
   }
+}
+
+/** There is room now: perhaps another write took it all and has failed, too. So this one is worth another try. */
+function fullAMomentAgo(cause: unknown, label: string): VolbakError {
+  return new VolbakError(
+    'STORE_UNREACHABLE',
+    `${label} refused a write without a reason: ${messageOf(cause)}`,
+    {
+      retryable: true,
+      cause,
+    },
+  );
 }

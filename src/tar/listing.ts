@@ -76,6 +76,34 @@ export function parseListed(record: ByteString): Listed {
   };
 }
 
+const TYPE_BITS: Record<number, string> = {
+  32768: 'f',
+  16384: 'd',
+  40960: 'l',
+  4096: 'p',
+  8192: 'c',
+  24576: 'b',
+  49152: 's',
+};
+
+/** A record of FIND_FORMAT from what `stat -c '%f %s %u %g %Y %Z %i %h %n'` prints. Throws ListingError. */
+export function recordFromStat(line: string): ByteString {
+  const [, bits = '', size, uid, gid, mtime, ctime, ino, nlink, path] =
+    /^([0-9a-f]{3,8}) (\d+) (\d+) (\d+) (-?\d+) (-?\d+) (\d+) (\d+) (.+)$/s.exec(line) ?? [];
+  const mode = Number.parseInt(bits, 16);
+  const type = TYPE_BITS[mode & 0xf000];
+  if (path === undefined || type === undefined) throw new ListingError('a record of the listing is damaged');
+  const permissions = (mode & 0o7777).toString(8);
+  return `${type} ${size} ${permissions} ${uid} ${gid} ${mtime}.0 ${ctime}.0 ${ino} ${nlink} ${path}`;
+}
+
+/** The path of a listing's record: what follows its ninth space. */
+export function pathOfRecord(record: string): string {
+  let at = 0;
+  for (let i = 0; i < 9; i++) at = record.indexOf(' ', at) + 1;
+  return record.slice(at);
+}
+
 /** Splits a stream of NUL-ended records. Feed chunks to `push`; `rest` must be empty at the end. */
 export class RecordSplitter {
   #rest = Buffer.alloc(0);

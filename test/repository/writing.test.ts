@@ -86,7 +86,7 @@ async function write(
     table: shared.table,
     names: writer.names,
     pathHash,
-    emit: (raw) => emitted.push(raw),
+    emit: (raw) => void emitted.push(raw),
     onMember: () => {},
   });
   const late: PendingMember[] = [];
@@ -106,11 +106,11 @@ async function write(
     for (const handle of handles.slice(1)) index.frame(handle);
     if (!pending.ready) late.push(pending);
     if (late.length > 3) (late.shift() as PendingMember).ready = true;
-    index.flush();
+    await index.flush();
   }
   for (const pending of late) pending.ready = true;
   await writer.closeSegment();
-  index.finish();
+  await index.finish();
   const handles: FrameHandle[] = [];
   const before = writer.newBytes;
   for (const raw of emitted) {
@@ -189,17 +189,17 @@ describe('frame writer, index writer and readers', () => {
       table,
       names,
       pathHash,
-      emit: (raw) => emitted.push(raw),
+      emit: (raw) => void emitted.push(raw),
       onMember: () => {},
     });
     const first: PendingMember = { member: memberOf('./a', 1), ready: false };
     index.member(first);
     for (let i = 0; i < 10_000; i++) index.member({ member: memberOf(`./b${i}`, 1), ready: true });
-    index.flush();
+    await index.flush();
     expect(index.waiting).toBe(10_001);
-    expect(() => index.finish()).toThrow(expect.objectContaining({ code: 'UNEXPECTED' }));
+    await expect(index.finish()).rejects.toThrow(expect.objectContaining({ code: 'UNEXPECTED' }));
     first.ready = true;
-    index.finish();
+    await index.finish();
     const lines = Buffer.concat(emitted).toString().split('\n').slice(0, -1);
     expect(lines).toHaveLength(10_002);
     expect(lines.slice(1, 3).map((l) => JSON.parse(l).path)).toEqual(['./a', './b0']);

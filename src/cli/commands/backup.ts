@@ -59,6 +59,7 @@ async function backup(runtime: Runtime, containers: string[], options: Options):
   const job = new BackupJob(runtime.env, ctx, repository, {
     exclude: options.exclude,
     tags,
+    full: options.full ?? false,
     ...(options.stop || options.pause ? { quiesce: options.stop ? 'stop' : 'pause' } : {}),
     ...(options.parent === undefined ? {} : { parent: await resolveParent(runtime, options.parent) }),
   });
@@ -164,7 +165,7 @@ async function dryRun(
   options: Options,
 ): Promise<number> {
   const { planBackup } = await import('../../jobs/backup/plan.ts');
-  const plan = await planBackup(runtime.env, ctx, sources, options.exclude);
+  const plan = await planBackup(ctx, sources, options.exclude);
   for (const { source, volumes } of plan) {
     runtime.output.line(`${source}`);
     for (const v of volumes)

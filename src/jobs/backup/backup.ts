@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { VolbakError } from '../../core/errors.ts';
+import { isVolbakError, VolbakError } from '../../core/errors.ts';
 import { Journal } from '../../core/journal.ts';
 import { planAttachment } from '../../engine/attachment.ts';
 import {
@@ -14,14 +14,16 @@ import { type SnapshotName, type Source, snapshotId, timeOfId } from '../../repo
 import type { Manifest } from '../../repository/manifest.ts';
 import { formatSource } from '../../repository/references.ts';
 import type { Repository } from '../../repository/repository.ts';
-import { presentSegments, Session } from '../../repository/session.ts';
+import { Session } from '../../repository/session.ts';
 import { commitManifest } from '../commit.ts';
 import type { EngineContext } from '../engine-context.ts';
 import type { JobEnvironment } from '../environment.ts';
 import { type FrameStore, openFrameStore } from '../frame-store.ts';
-import { type Exclude, listVolume } from '../read/list.ts';
+import { listVolume } from '../read/list.ts';
+import type { Exclude } from '../read/listing.ts';
 import { excludeGlobs } from './exclude.ts';
-import { findParents, loadParentFrames, type Parents } from './parents.ts';
+import { KnownFrames } from './known-frames.ts';
+import { findParents, type Parents } from './parents.ts';
 import { backupVolume, type VolumeBackup } from './volume.ts';
 
 export interface BackupOptions {
@@ -30,6 +32,8 @@ export interface BackupOptions {
   tags: Record<string, string>;
   /** A snapshot to take frames from, instead of the newest fitting one. */
   parent?: SnapshotName;
+  /** Read everything, also what a listing says is unchanged. */
+  full: boolean;
 }
 
 export interface BackupOutcome {
@@ -44,8 +48,7 @@ export class BackupJob {
   readonly #repository: Repository;
   readonly #options: BackupOptions;
   readonly #frames: FrameStore;
-  readonly #loaded = new Set<string>();
-  #present: Set<string> | undefined;
+  readonly #known: KnownFrames;
   #helperTar = 'unknown';
   /** Newest snapshot of the source being backed up. */
   #newest = '';
@@ -56,6 +59,7 @@ export class BackupJob {
     this.#repository = repository;
     this.#options = options;
     this.#frames = openFrameStore(env, repository);
+    this.#known = new KnownFrames(env, repository, this.#frames);
   }
 
   async close(): Promise<void> {
@@ -72,21 +76,34 @@ export class BackupJob {
     const session = await Session.begin({
       store: this.#repository.store,
       kind: 'backup',
-      uses: parents.names,
+      uses: [...parents.names, ...parents.others],
       now: () => clock.now().getTime(),
     });
     try {
-      await this.#loadParents(parents);
-      const volumes = await this.#quiesced(source);
+      await this.#known.begin(parents.others);
+      const volumes = await this.#quiesced(source, parents);
       await this.#frames.writer.flush();
       const manifest = this.#manifest(source, key, started, parents, volumes);
       await commitManifest(this.#repository, manifest, session, this.#env.signal);
       await this.#frames.pending.forget();
+      await this.#frames.cache?.keepManifest(manifest);
+      await this.#frames.cache?.tidy(clock.now());
       return { manifest, durationMs: clock.now().getTime() - started.getTime() };
     } finally {
       await session.end();
     }
   }
+
+  /** A host that may only write has what it wrote itself. */
+  readonly #manifestOf = async (name: SnapshotName): Promise<Manifest> => {
+    try {
+      return await this.#repository.manifest(name);
+    } catch (error) {
+      const kept = isVolbakError(error, 'WRONG_KEY') ? await this.#frames.cache?.manifest(name) : undefined;
+      if (!kept) throw error;
+      return kept;
+    }
+  };
 
   async #findParents(source: ResolvedSource, key: Source): Promise<Parents> {
     const { parent } = this.#options;
@@ -98,33 +115,18 @@ export class BackupJob {
       source: parent?.source ?? key,
       volumes: source.volumes.map((v) => v.name),
     };
-    return findParents(this.#repository, snapshots, wanted, this.#env.emit);
+    return findParents(this.#manifestOf, snapshots, wanted, this.#env.emit);
   }
 
-  async #loadParents(parents: Parents): Promise<void> {
-    const { store } = this.#repository;
-    if (!this.#present) {
-      this.#present = await presentSegments(store);
-      await this.#frames.resume(this.#present);
-    }
-    const fetch = { store, pool: this.#frames.pool, signal: this.#env.signal };
-    for (const [volume, manifest] of parents.byVolume) {
-      const which = `${manifest.id} ${volume}`;
-      if (this.#loaded.has(which)) continue;
-      this.#loaded.add(which);
-      await loadParentFrames(manifest, volume, this.#present, this.#frames.writer, fetch, this.#env.emit);
-    }
-  }
-
-  async #quiesced(source: ResolvedSource): Promise<VolumeBackup[]> {
+  async #quiesced(source: ResolvedSource, parents: Parents): Promise<VolumeBackup[]> {
     const mode = this.#options.quiesce;
-    if (!mode) return this.#readAll(source);
+    if (!mode) return this.#readAll(source, parents);
     const journal = new Journal<QuiesceNote>(`${this.#env.stateDirectory}/${QUIESCE_JOURNAL}`);
     const names = source.volumes.filter((v) => v.bind === undefined).map((v) => v.name);
     const begun = this.#env.clock.now().getTime();
     const halted = await quiesce(this.#ctx.engine, mode, names, journal);
     try {
-      return await this.#readAll(source, () => this.#resume(halted, begun));
+      return await this.#readAll(source, parents, () => this.#resume(halted, begun));
     } finally {
       await halted.resume();
     }
@@ -140,30 +142,37 @@ export class BackupJob {
     });
   }
 
-  async #readAll(source: ResolvedSource, onRead?: () => Promise<void>): Promise<VolumeBackup[]> {
+  async #readAll(
+    source: ResolvedSource,
+    parents: Parents,
+    onRead?: () => Promise<void>,
+  ): Promise<VolumeBackup[]> {
     const results: VolumeBackup[] = [];
     const attachment = planAttachment(source, source.volumes);
     for (const volume of source.volumes) {
       const path = attachment.paths.get(volume.name) as string;
-      const { emit, clock } = this.#env;
+      const { emit } = this.#env;
       const exclude = this.#exclude(volume);
-      const listing = await listVolume(this.#ctx, attachment, path, {
-        now: () => clock.now(),
-        ...(exclude ? { exclude } : {}),
-      });
+      const listing = await listVolume(this.#ctx, attachment, path, exclude ? { exclude } : {});
       this.#helperTar = listing.helperTar;
+      const parent = parents.byVolume.get(volume.name);
+      // Inodes and times of another engine's files mean nothing here.
+      const full = this.#options.full || listing.plain || parent?.engine.id !== this.#ctx.engine.info.id;
+      const reuse = await this.#known.plan(listing, volume.name, parent, full);
       emit({
         event: 'volume-start',
         volume: volume.name,
         action: 'read',
-        entries: listing.spool.count,
-        bytes: listing.bytes,
+        entries: (reuse?.plan.reading ?? listing).spool.count,
+        bytes: (reuse?.plan ?? listing).bytes,
       });
       const isLast = results.length === source.volumes.length - 1;
       const result = await backupVolume(volume, attachment, listing, {
         ctx: this.#ctx,
         writer: this.#frames.writer,
         emit,
+        reuse,
+        cache: this.#frames.cache,
         ...(isLast && onRead ? { onRead } : {}),
       });
       emit({ event: 'volume-done', volume: volume.name, action: 'read', bytes: result.volume.tarBytes });

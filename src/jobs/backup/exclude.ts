@@ -1,7 +1,7 @@
 import picomatch from 'picomatch';
 import { printable, toText } from '../../core/bytes.ts';
 import { isWithin } from '../../tar/names.ts';
-import type { Exclude } from '../read/list.ts';
+import type { Exclude } from '../read/listing.ts';
 
 /**
  * Members that match a glob are left out, with all that is below them. A glob with a slash is matched against the whole

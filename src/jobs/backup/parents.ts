@@ -7,7 +7,6 @@ import { readFrameRefs } from '../../repository/index-reader.ts';
 import type { SnapshotName } from '../../repository/keys.ts';
 import type { Manifest } from '../../repository/manifest.ts';
 import { formatSource } from '../../repository/references.ts';
-import type { Repository } from '../../repository/repository.ts';
 
 /** Manifests looked at, newest first, before a volume counts as new. */
 const MAX_LOOKED_AT = 256;
@@ -17,25 +16,30 @@ export interface Parents {
   /** By volume name. */
   byVolume: Map<string, Manifest>;
   names: SnapshotName[];
+  /** The newest snapshots of other sources, newest first: what they hold is found, too, where much has to be read. */
+  others: SnapshotName[];
 }
+
+/** Other sources whose frames are looked through. */
+const MAX_OTHERS = 16;
 
 /**
  * Finds for each volume the newest snapshot of this engine that holds it, under whatever source: two containers that
  * share a volume continue one another. The newest snapshot of the same source counts too.
  */
 export async function findParents(
-  repository: Repository,
+  manifestOf: (name: SnapshotName) => Promise<Manifest>,
   snapshots: readonly SnapshotName[],
   wanted: { engineId: string; source: SnapshotName['source']; volumes: readonly string[] },
   emit: EventSink,
 ): Promise<Parents> {
-  const parents: Parents = { byVolume: new Map(), names: [] };
   const own = formatSource(wanted.source);
+  const parents: Parents = { byVolume: new Map(), names: [], others: [] };
   for (const name of [...snapshots].reverse().slice(0, MAX_LOOKED_AT)) {
     if (parents.byVolume.size === wanted.volumes.length) break;
     let manifest: Manifest;
     try {
-      manifest = await repository.manifest(name);
+      manifest = await manifestOf(name);
     } catch (error) {
       emit({ event: 'warning', message: `snapshot ${name.id} is not used as a parent: ${messageOf(error)}` });
       continue;
@@ -47,7 +51,25 @@ export async function findParents(
     for (const volume of held) parents.byVolume.set(volume.name, manifest);
     if (held.length > 0) parents.names.push(name);
   }
+  parents.others = newestOfOthers(snapshots, parents.names, own);
   return parents;
+}
+
+function newestOfOthers(
+  snapshots: readonly SnapshotName[],
+  parents: readonly SnapshotName[],
+  own: string,
+): SnapshotName[] {
+  const seen = new Set([own, ...parents.map(({ source }) => formatSource(source))]);
+  const others: SnapshotName[] = [];
+  for (let i = snapshots.length - 1; i >= 0 && others.length < MAX_OTHERS; i--) {
+    const name = snapshots[i] as SnapshotName;
+    const source = formatSource(name.source);
+    if (seen.has(source)) continue;
+    seen.add(source);
+    others.push(name);
+  }
+  return others;
 }
 
 /**

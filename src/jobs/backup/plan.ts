@@ -1,7 +1,6 @@
 import { planAttachment } from '../../engine/attachment.ts';
 import type { ResolvedSource } from '../../engine/source.ts';
 import type { EngineContext } from '../engine-context.ts';
-import type { JobEnvironment } from '../environment.ts';
 import { listVolume } from '../read/list.ts';
 import { excludeGlobs } from './exclude.ts';
 
@@ -19,7 +18,6 @@ export interface PlannedSource {
 
 /** What a backup would read, without reading it. */
 export async function planBackup(
-  env: JobEnvironment,
   ctx: EngineContext,
   sources: readonly ResolvedSource[],
   exclude: readonly string[],
@@ -34,10 +32,7 @@ export async function planBackup(
         ctx,
         attachment,
         attachment.paths.get(name) as string,
-        {
-          now: () => env.clock.now(),
-          ...(out ? { exclude: out } : {}),
-        },
+        out ? { exclude: out } : {},
       );
       volumes.push({ name, destinations, entries: spool.count, bytes, excluded, sockets });
     }

@@ -1,20 +1,18 @@
 import { printable } from '../../core/bytes.ts';
-import { collectYoungGarbage } from '../../core/collect-garbage.ts';
 import type { EventSink } from '../../core/events.ts';
 import type { Attachment } from '../../engine/attachment.ts';
 import type { SourceVolume } from '../../engine/source.ts';
-import type { FrameHandle } from '../../repository/frame-handle.ts';
-import type { FrameRef } from '../../repository/frame-ref.ts';
 import type { FrameWriter } from '../../repository/frame-writer.ts';
-import type { PendingMember } from '../../repository/index-writer.ts';
+import type { IndexCache } from '../../repository/index-cache.ts';
+import { readIndexRuns } from '../../repository/index-runs.ts';
 import type { ManifestVolume, ManifestWarning } from '../../repository/manifest.ts';
-import { VolumeIndex } from '../../repository/volume-index.ts';
-import { VolumeDigest } from '../../tar/digest.ts';
-import { pathHash } from '../../tar/names.ts';
 import type { EngineContext } from '../engine-context.ts';
-import type { Listing } from '../read/list.ts';
-import { type ReaderBatch, type ReadResult, readVolume } from '../read/read.ts';
-import { createSlabs, freeSlab, type SlabMemory } from '../read/slabs.ts';
+import type { Listing } from '../read/listing.ts';
+import { type ReadResult, readVolume } from '../read/read.ts';
+import { createSlabs } from '../read/slabs.ts';
+import { VolumeIndexer } from './indexer.ts';
+import type { Reuse } from './known-frames.ts';
+import { ReusedRuns } from './parent-runs.ts';
 
 export interface VolumeBackup {
   volume: ManifestVolume;
@@ -27,140 +25,74 @@ export interface VolumeBackupOptions {
   ctx: EngineContext;
   writer: FrameWriter;
   emit: EventSink;
+  /** What is taken over from a parent; without it all is read. */
+  reuse: Reuse | undefined;
+  /** Keeps the index on this host. */
+  cache: IndexCache | undefined;
   /** Called when all was read, before the rest is stored. */
   onRead?(): Promise<void>;
 }
 
-/** Lines of an index that may wait for their segment's name before the segment is closed early. */
-const MAX_WAITING = 2_000_000;
-
-/** Joins what the reading thread tells with where the frames were stored: the index of one volume grows. */
-class VolumeIndexer {
-  readonly index: VolumeIndex;
-  readonly digest = new VolumeDigest();
-  readonly #writer: FrameWriter;
-  readonly #memory: SlabMemory;
-  readonly #frames: FrameHandle[][] = [];
-  #open: PendingMember | undefined;
-  #tail: Promise<void> = Promise.resolve();
-  #fail!: (error: unknown) => void;
-  /** Rejects when storing failed. */
-  readonly failed: Promise<never>;
-  frameCount = 0;
-
-  constructor(volume: string, writer: FrameWriter, memory: SlabMemory) {
-    this.#writer = writer;
-    this.#memory = memory;
-    this.failed = new Promise((_, reject) => {
-      this.#fail = reject;
-    });
-    this.failed.catch(() => {});
-    this.index = new VolumeIndex({
-      volume,
-      writer,
-      pathHash,
-      onMember: (member) => this.digest.add(member),
-      onFailure: this.#fail,
-    });
-  }
-
-  batch(batch: ReaderBatch): void {
-    const bytes = new Uint8Array(this.#memory.slabs[batch.slab] as SharedArrayBuffer);
-    const placed = this.#writer.write({ bytes, frames: batch.frames });
-    this.#tail = this.#tail.then(async () => {
-      const handles = await placed;
-      freeSlab(this.#memory, batch.slab);
-      collectYoungGarbage();
-      this.#take(batch, handles);
-      this.index.lines.flush();
-      if (this.index.lines.waiting > MAX_WAITING) await this.#writer.closeSegment();
-    });
-    this.#tail.catch(this.#fail);
-  }
-
-  #take(batch: ReaderBatch, handles: FrameHandle[]): void {
-    this.#remember(batch.firstFrame, handles);
-    this.frameCount += handles.length;
-    for (const item of batch.items) {
-      if (typeof item === 'number') {
-        this.index.lines.frame(handles[item] as FrameHandle);
-      } else if ('member' in item) {
-        const pending: PendingMember = { member: item.member, ready: item.done };
-        if (item.inFrame !== undefined) item.member.sha256 = this.#hashOf(item.inFrame);
-        if (!item.done) this.#open = pending;
-        this.index.lines.member(pending);
-      } else {
-        this.#complete(item);
-      }
-    }
-  }
-
-  #complete(item: { sha256?: string; inFrame?: number; span: number }): void {
-    const pending = this.#open;
-    if (!pending) return;
-    pending.member.span = item.span;
-    const sha256 = item.inFrame === undefined ? item.sha256 : this.#hashOf(item.inFrame);
-    if (sha256 !== undefined) pending.member.sha256 = sha256;
-    pending.ready = true;
-    this.#open = undefined;
-  }
-
-  /** A member's content frame is in its own batch or one of the two before: content up to 1 MiB is one frame. */
-  #remember(first: number, handles: FrameHandle[]): void {
-    this.#frames.push(Object.assign(handles, { first }));
-    if (this.#frames.length > 3) this.#frames.shift();
-  }
-
-  #hashOf(frame: number): string {
-    for (const handles of this.#frames) {
-      const { first } = handles as FrameHandle[] & { first: number };
-      const handle = handles[frame - first];
-      if (handle === undefined) continue;
-      return typeof handle === 'number' ? this.#writer.table.hashOf(handle).toString('hex') : handle.sha256;
-    }
-    throw new Error(`frame ${frame} is not at hand`);
-  }
-
-  /** Writes the rest of the index; its frames, in order. */
-  async finish(): Promise<FrameRef[]> {
-    await this.#tail;
-    return this.index.finish();
-  }
-}
-
-/** Reads one listed volume into the repository: frames first, its index after them. */
+/** Reads what changed of a listed volume into the repository: frames first, its index after them. */
 export async function backupVolume(
   volume: SourceVolume,
   attachment: Attachment,
   listing: Listing,
-  { ctx, writer, emit, onRead }: VolumeBackupOptions,
+  options: VolumeBackupOptions,
 ): Promise<VolumeBackup> {
-  const path = attachment.paths.get(volume.name) as string;
+  const { reuse, onRead } = options;
+  const present = reuse?.parent.volume.index.every(([segment]) => reuse.parent.present.has(segment));
+  if (reuse?.plan.unchanged && present) {
+    await onRead?.();
+    const { index, entries, tarBytes, segments, frames, digest } = reuse.parent.volume;
+    const stored = { index, entries, tarBytes, segments, frames, digest, newBytes: 0, storedBytes: 0 };
+    return describe(volume, listing, NOTHING_READ, stored);
+  }
+  const runs =
+    reuse && new ReusedRuns(readIndexRuns(reuse.parent.volume.index, reuse.parent.fetch), reuse.plan.ranges);
+  try {
+    return await readAndStore(volume, attachment, listing, runs, options);
+  } finally {
+    await runs?.close();
+  }
+}
+
+const NOTHING_READ: ReadResult = { bytes: 0, complaints: [], missing: [] };
+
+async function readAndStore(
+  volume: SourceVolume,
+  attachment: Attachment,
+  listing: Listing,
+  runs: ReusedRuns | undefined,
+  { ctx, writer, emit, reuse, cache, onRead }: VolumeBackupOptions,
+): Promise<VolumeBackup> {
   const before = { new: writer.newBytes, stored: writer.placedBytes };
   const memory = createSlabs();
-  const indexer = new VolumeIndexer(volume.name, writer, memory);
-  const result = await readVolume(ctx, attachment, path, listing, {
-    memory,
-    failed: indexer.failed,
-    onBatch: (batch) => {
-      indexer.batch(batch);
-      emit({
-        event: 'progress',
-        volume: volume.name,
-        action: 'read',
-        done: batch.bytes,
-        total: listing.bytes,
-      });
-    },
-  });
+  const indexer = new VolumeIndexer({ volume: volume.name, writer, memory, reused: runs, cache });
+  const reading = reuse?.plan.reading ?? listing;
+  const total = reuse?.plan.bytes ?? listing.bytes;
+  let result = NOTHING_READ;
+  if (reading.spool.count === 0) {
+    indexer.takeAll();
+  } else {
+    result = await readVolume(ctx, attachment, attachment.paths.get(volume.name) as string, reading, {
+      memory,
+      failed: indexer.failed,
+      onBatch: (batch) => {
+        indexer.batch(batch);
+        emit({ event: 'progress', volume: volume.name, action: 'read', done: batch.bytes, total });
+      },
+    });
+  }
   await onRead?.();
   const index = await Promise.race([indexer.finish(), indexer.failed]);
+  const { lines } = indexer.index;
   return describe(volume, listing, result, {
     index,
-    entries: indexer.index.lines.entries,
-    tarBytes: indexer.index.lines.tarBytes,
+    entries: lines.entries,
+    tarBytes: lines.tarBytes,
     segments: indexer.index.segments(index),
-    frames: indexer.frameCount,
+    frames: lines.frames,
     digest: indexer.digest.digest(),
     newBytes: writer.newBytes - before.new,
     storedBytes: writer.placedBytes - before.stored,
@@ -172,6 +104,10 @@ type Stored = Pick<
   'index' | 'entries' | 'tarBytes' | 'segments' | 'frames' | 'digest' | 'newBytes' | 'storedBytes'
 >;
 
+const PLAIN =
+  'the helper image has no GNU find and tar: all was read, and extended attributes, ACLs, holes, fractions of seconds ' +
+  'and some hard links are not kept';
+
 /** Warnings that a manifest names; what is beyond is counted. */
 const MAX_WARNINGS = 1000;
 
@@ -181,6 +117,7 @@ function describe(source: SourceVolume, listing: Listing, result: ReadResult, st
     volume: source.name,
     path: printable(path),
   }));
+  if (listing.plain) warnings.push({ message: PLAIN, volume: source.name });
   for (const complaint of listing.complaints)
     warnings.push({ message: printable(complaint), volume: source.name });
   const kept = warnings.slice(0, MAX_WARNINGS);
@@ -201,6 +138,7 @@ function describe(source: SourceVolume, listing: Listing, result: ReadResult, st
       labels: source.labels,
       fsType: listing.fsType,
       listed: listing.started.toISOString(),
+      fineTimes: listing.fineTimes,
       sockets: listing.sockets,
       excluded: listing.excluded,
       readBytes: result.bytes,

@@ -84,7 +84,7 @@ export class CopyJob {
   ): Promise<CopiedSnapshot> {
     const manifest = await this.#from.manifest(name);
     const parents = await findParents(
-      this.#to,
+      (parent) => this.#to.manifest(parent),
       targetNames,
       { engineId: manifest.engine.id, source: name.source, volumes: manifest.volumes.map((v) => v.name) },
       this.#env.emit,
@@ -158,7 +158,7 @@ export class CopyJob {
         else if ('known' in line) index.lines.frame(line.known);
         else index.lines.member({ member: line, ready: true });
       }
-      index.lines.flush();
+      await index.lines.flush();
       emit({
         event: 'progress',
         volume: volume.name,

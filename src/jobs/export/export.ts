@@ -159,7 +159,7 @@ export async function exportLive(
   try {
     for (const volume of source.volumes) {
       const path = attachment.paths.get(volume.name) as string;
-      const listing = await listVolume(ctx, attachment, path, { now: () => env.clock.now() });
+      const listing = await listVolume(ctx, attachment, path);
       env.emit({
         event: 'volume-start',
         volume: volume.name,

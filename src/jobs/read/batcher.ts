@@ -70,6 +70,10 @@ export class Batcher implements FrameSink {
     this.#items.push({ ...known, span, ...(sha256 === undefined ? {} : { sha256 }) });
   }
 
+  gap(upTo: number): void {
+    this.#items.push({ upTo });
+  }
+
   /** Sends what is left. */
   finish(missing: string[], missingCount: number): void {
     this.#ship();

@@ -24,7 +24,7 @@ class MemberAssembler {
 
   take(items: readonly Item[]): void {
     for (const item of items) {
-      if (typeof item === 'number') continue;
+      if (typeof item === 'number' || 'upTo' in item) continue;
       if ('member' in item) this.#waiting.push(item);
       else this.#complete(item);
       while (this.#waiting[0]?.done)
@@ -46,9 +46,9 @@ export async function digestVolume(
   ctx: EngineContext,
   attachment: Attachment,
   path: string,
-  options: { now(): Date; onMember?(member: IndexMember): void },
+  options: { onMember?(member: IndexMember): void } = {},
 ): Promise<DigestedVolume> {
-  const listing = await listVolume(ctx, attachment, path, { now: options.now });
+  const listing = await listVolume(ctx, attachment, path);
   const digest = new VolumeDigest();
   let entries = 0;
   const assembler = new MemberAssembler((member) => {

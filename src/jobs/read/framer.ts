@@ -17,15 +17,24 @@ export interface FrameSink {
   member(member: IndexMember): void;
   /** All of the member was read. `inFrame`: its hash is that of this frame's raw bytes. */
   memberDone(member: IndexMember, inFrame: number | undefined): void;
+  /** Here stands what was not read, up to the gap of this number (from 1). */
+  gap(upTo: number): void;
 }
 
 /** What the listing says of a delivered member; undefined fields where there is no listing. */
 export type JoinListing = (member: TarMember) => Pick<IndexMember, 'ctime' | 'ino' | 'nlink' | 'suspect'>;
 
+/** The listing that a tar was asked for. */
+export interface JoinedListing {
+  join: JoinListing;
+  /** Gaps, where runs were left out, before the member that was joined last. */
+  readonly gapsPassed: number;
+}
+
 /** Cuts a volume's tar into frames as format.md says ("Order and runs"), member by member. */
 export class Framer implements TarSink {
   readonly #sink: FrameSink;
-  readonly #join: JoinListing;
+  readonly #listing: JoinedListing;
   readonly #hashAll: boolean;
   readonly #runs = new RunCutter();
   readonly #chunker = new ContentChunker();
@@ -38,17 +47,19 @@ export class Framer implements TarSink {
   #chunked = false;
   #hash: ContentHash | undefined;
   #small: Buffer[] = [];
+  #gaps = 0;
 
   /** `hashAll`: there will be no frames to take hashes from. */
-  constructor(sink: FrameSink, join: JoinListing, hashAll = false) {
+  constructor(sink: FrameSink, listing: JoinedListing, hashAll = false) {
     this.#sink = sink;
-    this.#join = join;
+    this.#listing = listing;
     this.#hashAll = hashAll;
   }
 
   member(tar: TarMember, header: Buffer): void {
+    const joined = this.#listing.join(tar);
     this.#large = isLarge(tar.type, tar.size);
-    if (this.#large) {
+    if (this.#passGaps(this.#listing.gapsPassed) || this.#large) {
       this.#cut();
       this.#runs.reset();
     }
@@ -64,13 +75,22 @@ export class Framer implements TarSink {
       ...(link === undefined ? {} : { link }),
       ...(device === undefined ? {} : { device }),
       ...(xattrs === undefined ? {} : { xattrs }),
-      ...this.#join(tar),
+      ...joined,
       span: header.length + tar.stored,
     };
     this.#path = path;
     this.#sink.member(this.#member);
     this.#write(header);
     this.#startContent(tar);
+  }
+
+  /** What was not read lies between whole frames. */
+  #passGaps(gaps: number): boolean {
+    if (gaps === this.#gaps) return false;
+    this.#cut();
+    this.#sink.gap(gaps);
+    this.#gaps = gaps;
+    return true;
   }
 
   #startContent(tar: TarMember): void {
@@ -121,6 +141,7 @@ export class Framer implements TarSink {
   }
 
   end(): void {
+    this.#passGaps(Number.MAX_SAFE_INTEGER);
     this.#cut();
     this.#write(Buffer.alloc(2 * BLOCK));
     this.#cut();

@@ -1,140 +1,74 @@
 import { randomBytes } from 'node:crypto';
-import { RecordSpool } from '../../core/chunk-spool.ts';
 import { messageOf, VolbakError } from '../../core/errors.ts';
 import type { Attachment } from '../../engine/attachment.ts';
 import { type HelperSpec, READ_CAPABILITIES } from '../../engine/helper.ts';
 import { createPipe, openProbe } from '../../engine/lanes/pipe.ts';
 import { type HelperRun, runHelper } from '../../engine/run-helper.ts';
-import { type Listed, OrderCheck, parseListed, RecordSplitter } from '../../tar/listing.ts';
 import type { EngineContext } from '../engine-context.ts';
-import { LIST_SCRIPT, NO_DIRECTORY } from './scripts.ts';
+import { type Exclude, type Listing, ListingParser } from './listing.ts';
+import { LIST_PLAINLY_SCRIPT, LIST_SCRIPT, NO_DIRECTORY, NO_LISTING } from './scripts.ts';
 
-/** What is in a volume, as `find` saw it, and what of it is to be read. */
-export interface Listing {
-  /** Records of the members to read. */
-  spool: RecordSpool;
-  fsType: string;
-  /** Version of the helper's tar. */
-  helperTar: string;
-  sockets: number;
-  excluded: number;
-  /** Content of the regular files in bytes, to tell progress by. */
-  bytes: number;
-  started: Date;
-  /** What find could not look at, for a person. */
-  complaints: string[];
-}
-
-/** True for members to leave out. */
-export type Exclude = (member: Listed) => boolean;
-
-class ListingParser {
-  readonly listing: Listing;
-  readonly #splitter = new RecordSplitter();
-  readonly #order = new OrderCheck();
-  readonly #exclude: Exclude | undefined;
-  #found: string | undefined;
-  #sorted: string | undefined;
-
-  constructor(started: Date, exclude: Exclude | undefined) {
-    this.#exclude = exclude;
-    this.listing = {
-      spool: new RecordSpool(),
-      fsType: 'unknown',
-      helperTar: 'unknown',
-      sockets: 0,
-      excluded: 0,
-      bytes: 0,
-      started,
-      complaints: [],
-    };
-  }
-
-  push(chunk: Buffer): void {
-    for (const record of this.#splitter.push(chunk)) this.#record(record);
-  }
-
-  #record(record: string): void {
-    const { listing } = this;
-    if (record.startsWith('FS ')) listing.fsType = record.slice(3);
-    else if (record.startsWith('TAR ')) listing.helperTar = record.slice(4);
-    else if (record.startsWith('FIND ')) this.#found = record.slice(5);
-    else if (record.startsWith('SORT ')) this.#sorted = record.slice(5);
-    else this.#member(record);
-  }
-
-  #member(record: string): void {
-    const { listing } = this;
-    const member = parseListed(record);
-    this.#order.next(member.path);
-    if (member.type === 'socket') {
-      listing.sockets++;
-    } else if (member.path !== '.' && this.#exclude?.(member)) {
-      listing.excluded++;
-    } else {
-      listing.spool.push(record);
-      if (member.type === 'file') listing.bytes += member.size;
-    }
-  }
-
-  /** Raises HELPER_FAILED unless find and sort told their ends. */
-  finish(stderr: string[]): Listing {
-    // find ends with 1 where something vanished under it; those lines name it.
-    const ended = this.#sorted === '0' && (this.#found === '0' || (this.#found === '1' && stderr.length > 0));
-    if (!ended || this.#splitter.rest > 0 || this.listing.spool.count === 0) {
-      throw new VolbakError(
-        'HELPER_FAILED',
-        `the volume could not be listed: ${stderr.at(-1) ?? 'the listing is cut off'}`,
-      );
-    }
-    this.listing.complaints = stderr;
-    return this.listing;
-  }
-}
-
-/** Lists a volume's directory `path` in a helper; the first call also finds out which lane works. */
+/**
+ * Lists a volume's directory `path` in a helper; the first call also finds out which lane works. A helper image without
+ * GNU find lists what it can (`plain`).
+ */
 export async function listVolume(
   ctx: EngineContext,
   attachment: Attachment,
   path: string,
-  options: { exclude?: Exclude; now(): Date },
+  options: { exclude?: Exclude } = {},
 ): Promise<Listing> {
-  const parser = new ListingParser(options.now(), options.exclude);
+  const listing = await runListing(ctx, attachment, path, LIST_SCRIPT, options.exclude);
+  if (listing) return listing;
+  const plain = await runListing(ctx, attachment, path, LIST_PLAINLY_SCRIPT, options.exclude);
+  if (plain) return { ...plain, plain: true };
+  throw new VolbakError(
+    'HELPER_FAILED',
+    `the helper image ${ctx.image} can neither list a volume nor archive one`,
+    {
+      hint: 'It needs GNU find, sort and tar: `volbak helper`.',
+    },
+  );
+}
+
+/** Undefined where the helper's tools cannot do what the script asks for. */
+async function runListing(
+  ctx: EngineContext,
+  attachment: Attachment,
+  path: string,
+  script: string,
+  exclude: Exclude | undefined,
+): Promise<Listing | undefined> {
+  const parser = new ListingParser(exclude);
   const spec: HelperSpec = {
     image: ctx.image,
     purpose: 'list',
-    script: LIST_SCRIPT,
+    script,
     args: [path],
     capabilities: READ_CAPABILITIES,
     mounts: attachment.mounts,
     ...(attachment.volumesFrom === undefined ? {} : { volumesFrom: attachment.volumesFrom }),
   };
-  const run = await runProbing(ctx, spec, async (helper) => {
+  const { exitCode, stderr } = await runProbing(ctx, spec, async (helper) => {
     try {
       for await (const chunk of helper.stdout) parser.push(chunk);
     } catch (error) {
-      throw new VolbakError('HELPER_FAILED', `the volume could not be listed: ${messageOf(error)}`, {
-        cause: error,
-      });
+      const message = `the volume could not be listed: ${messageOf(error)}`;
+      throw new VolbakError('HELPER_FAILED', message, { cause: error });
     }
   });
-  const { lines } = run.stderr;
-  if (run.exitCode === NO_DIRECTORY) {
+  if (exitCode === NO_LISTING) return undefined;
+  if (exitCode === 0) return parser.finish(stderr.lines);
+  if (exitCode === NO_DIRECTORY) {
     throw new VolbakError(
       'HELPER_FAILED',
       `${path} is no directory: a single file cannot be backed up as a volume`,
     );
   }
-  if (run.exitCode !== 0) {
-    throw new VolbakError(
-      'HELPER_FAILED',
-      `listing the volume failed (exit ${run.exitCode}): ${lines.at(-1) ?? ''}`,
-      {
-        hint: 'The helper image needs GNU find, sort and tar: `volbak helper`.',
-      },
-    );
-  }
-  return parser.finish(lines);
+  const why = stderr.lines.at(-1) ?? '';
+  throw new VolbakError('HELPER_FAILED', `listing the volume failed (exit ${exitCode}): ${why}`, {
+    hint: 'The helper image needs GNU find, sort and tar: `volbak helper`.',
+  });
 }
 
 /**

@@ -8,15 +8,23 @@ import type { JoinListing } from './framer.ts';
 /** Names kept of members that were listed but not delivered. */
 const MAX_MISSING = 1000;
 
-/** Joins the members that tar delivers with the listing it was given; both come in the same order. */
+/**
+ * Joins the members that tar delivers with the listing it was given; both come in the same order. Of a volume of which only
+ * a part is read, `gaps` says where something is left out: before the record of each of these numbers, counted from 0.
+ */
 export class ListingJoin {
   readonly #records: Generator<string>;
+  readonly #gaps: Uint32Array;
   #next: Listed | undefined;
+  /** Number of the record in `#next`. */
+  #number = -1;
+  #gap = 0;
   readonly missing: string[] = [];
   missingCount = 0;
 
-  constructor(listing: RecordSpool) {
+  constructor(listing: RecordSpool, gaps = new Uint32Array()) {
     this.#records = listing.records();
+    this.#gaps = gaps;
     this.#advance();
   }
 
@@ -26,10 +34,16 @@ export class ListingJoin {
     if (listed?.path !== member.path) {
       throw new VolbakError('HELPER_FAILED', 'the helper delivered a file that it had not listed');
     }
+    while (this.#gap < this.#gaps.length && (this.#gaps[this.#gap] as number) <= this.#number) this.#gap++;
     this.#advance();
     const { ctime, ino, nlink } = listed;
     return { ctime, ino, nlink, ...(differs(member, listed) ? { suspect: true } : {}) };
   };
+
+  /** Gaps before the member that was joined last. */
+  get gapsPassed(): number {
+    return this.#gap;
+  }
 
   /** The tar ended: whatever is left of the listing is missing. */
   finish(): void {
@@ -44,6 +58,7 @@ export class ListingJoin {
 
   #advance(): void {
     const { value, done } = this.#records.next();
+    this.#number++;
     this.#next = done ? undefined : parseListed(value);
   }
 }

@@ -3,12 +3,13 @@ import type { SlabMemory } from './slabs.ts';
 
 /**
  * What an index needs, in its order: the number of a frame of the batch; a member that begins in it; or what became
- * known of a member in an earlier batch.
+ * known of a member in an earlier batch; or that here stands what was not read, up to the gap of that number.
  */
 export type Item =
   | number
   | { member: IndexMember; done: boolean; inFrame?: number }
-  | { sha256?: string; inFrame?: number; span: number };
+  | { sha256?: string; inFrame?: number; span: number }
+  | { upTo: number };
 
 export interface ReaderSetup {
   /** FIFO to read the tar from; else it comes in messages. */
@@ -17,6 +18,10 @@ export interface ReaderSetup {
   memory: SlabMemory | undefined;
   /** The records that tar was asked to read, as RecordSpool chunks. */
   listing: Uint8Array<ArrayBuffer>[];
+  /** Numbers of the records before which something is not read; see ListingJoin. */
+  gaps: Uint32Array<ArrayBuffer>;
+  /** True where the tar may come as several archives. */
+  plain: boolean;
 }
 
 /** To the reading thread. */

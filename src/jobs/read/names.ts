@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { RecordSpool } from '../../core/chunk-spool.ts';
 import type { Helper } from '../../engine/helper.ts';
+import { pathOfRecord } from '../../tar/listing.ts';
 
 /** tar reads the names as it goes, so they are sent with backpressure. That it stopped reading, its exit code tells. */
 export async function sendNames(helper: Helper, spool: RecordSpool): Promise<void> {
@@ -11,17 +12,10 @@ export async function sendNames(helper: Helper, spool: RecordSpool): Promise<voi
 function* nameChunks(spool: RecordSpool): Generator<Buffer> {
   let batch = '';
   for (const record of spool.records()) {
-    batch += `${pathOf(record)}\0`;
+    batch += `${pathOfRecord(record)}\0`;
     if (batch.length < 64 * 1024) continue;
     yield Buffer.from(batch, 'latin1');
     batch = '';
   }
   yield Buffer.from(batch, 'latin1');
-}
-
-/** The path of a listing's record: what follows its ninth space. */
-function pathOf(record: string): string {
-  let at = 0;
-  for (let i = 0; i < 9; i++) at = record.indexOf(' ', at) + 1;
-  return record.slice(at);
 }

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import type { RecordSpool } from '../../core/chunk-spool.ts';
 import { type ErrorCode, VolbakError } from '../../core/errors.ts';
 import { workerUrl } from '../../core/worker-url.ts';
 import type { Attachment } from '../../engine/attachment.ts';
@@ -7,7 +8,6 @@ import { createPipe, type Pipe } from '../../engine/lanes/pipe.ts';
 import { runHelper } from '../../engine/run-helper.ts';
 import type { EngineContext } from '../engine-context.ts';
 import { judgeTar, type TarVerdict } from './judge.ts';
-import type { Listing } from './list.ts';
 import type { ReaderReply, ReaderRequest, ReaderSetup } from './messages.ts';
 import { sendNames } from './names.ts';
 import type { SlabMemory } from './slabs.ts';
@@ -15,6 +15,17 @@ import { tarHelper } from './tar-helper.ts';
 
 export type ReaderBatch = Extract<ReaderReply, { kind: 'batch' }>;
 type ReaderEnd = Extract<ReaderReply, { kind: 'end' }>;
+
+/** What tar is asked to archive of a volume. */
+export interface Reading {
+  fsType: string;
+  /** Records of the listing to read. */
+  spool: RecordSpool;
+  /** Numbers of the records before which something is not read; none: all is read. */
+  gaps?: Uint32Array<ArrayBuffer>;
+  /** See Listing. */
+  plain: boolean;
+}
 
 export interface ReadOptions {
   /** Memory for frames; without it only members are told. */
@@ -35,24 +46,26 @@ export async function readVolume(
   ctx: EngineContext,
   attachment: Attachment,
   path: string,
-  listing: Listing,
+  reading: Reading,
   options: ReadOptions,
 ): Promise<ReadResult> {
   const pipe = ctx.lane === 'pipe' ? await createPipe() : undefined;
   const setup: ReaderSetup = {
     fifo: pipe?.path,
     memory: options.memory,
-    listing: listing.spool.chunks,
+    listing: reading.spool.chunks,
+    gaps: reading.gaps ?? new Uint32Array(),
+    plain: reading.plain,
   };
   const worker = new Worker(workerUrl(import.meta.url, './reader-worker'), { workerData: setup });
-  const spec = tarHelper(ctx, 'read', attachment, path, listing, pipe);
+  const spec = tarHelper(ctx, 'read', attachment, path, reading, pipe);
   try {
     const outcome = listenTo(worker, options);
     outcome.catch(() => {});
     const run = await runHelper(
       ctx.engine,
       spec,
-      (helper) => drive(helper, worker, pipe, listing, outcome, options),
+      (helper) => drive(helper, worker, pipe, reading.spool, outcome, options),
       ctx.signal,
     );
     const verdict = judgeTar(run.exitCode, run.stderr, run.result);
@@ -81,11 +94,11 @@ async function drive(
   helper: Helper,
   worker: Worker,
   pipe: Pipe | undefined,
-  listing: Listing,
+  spool: RecordSpool,
   outcome: Promise<ReaderEnd | VolbakError>,
   options: ReadOptions,
 ): Promise<ReaderEnd | VolbakError> {
-  const names = sendNames(helper, listing.spool);
+  const names = sendNames(helper, spool);
   const output = pipe ? drain(helper) : forward(helper, worker);
   const work = async () => {
     await Promise.all([names, output]);

@@ -2,6 +2,7 @@ import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { RecordSpool } from '../../core/chunk-spool.ts';
 import { isVolbakError, messageOf } from '../../core/errors.ts';
+import { ChainScanner } from '../../tar/chain.ts';
 import { TarScanner } from '../../tar/scanner.ts';
 import { Batcher } from './batcher.ts';
 import { Framer } from './framer.ts';
@@ -15,8 +16,9 @@ const setup = workerData as ReaderSetup;
 const send = (reply: ReaderReply) => parentPort?.postMessage(reply);
 
 const batcher = new Batcher(setup.memory, send);
-const listing = new ListingJoin(new RecordSpool(setup.listing));
-const scanner = new TarScanner(new Framer(batcher, listing.join, setup.memory === undefined));
+const listing = new ListingJoin(new RecordSpool(setup.listing), setup.gaps);
+const framer = new Framer(batcher, listing, setup.memory === undefined);
+const scanner = setup.plain ? new ChainScanner(framer) : new TarScanner(framer);
 const READ_SIZE = 1024 * 1024;
 
 function finish(): void {

@@ -2,8 +2,8 @@ import type { Attachment } from '../../engine/attachment.ts';
 import { type HelperSpec, READ_CAPABILITIES } from '../../engine/helper.ts';
 import type { Pipe } from '../../engine/lanes/pipe.ts';
 import type { EngineContext } from '../engine-context.ts';
-import type { Listing } from './list.ts';
-import { holesAreTrusted, tarScript } from './scripts.ts';
+import type { Listing } from './listing.ts';
+import { holesAreTrusted, PLAIN_TAR_SCRIPT, tarScript } from './scripts.ts';
 
 /** The helper that archives the members of a listing, whose names it gets on standard input, into a lane. */
 export function tarHelper(
@@ -11,13 +11,13 @@ export function tarHelper(
   purpose: string,
   attachment: Attachment,
   path: string,
-  listing: Listing,
+  listing: Pick<Listing, 'fsType' | 'plain'>,
   pipe: Pipe | undefined,
 ): HelperSpec {
   return {
     image: ctx.image,
     purpose,
-    script: tarScript(holesAreTrusted(listing.fsType)),
+    script: listing.plain ? PLAIN_TAR_SCRIPT : tarScript(holesAreTrusted(listing.fsType)),
     args: [path, pipe?.helperPath ?? ''],
     stdin: true,
     capabilities: READ_CAPABILITIES,

@@ -1,4 +1,5 @@
 import { createReadStream } from 'node:fs';
+import { VolbakError } from '../../core/errors.ts';
 import type { Attachment } from '../../engine/attachment.ts';
 import type { Helper } from '../../engine/helper.ts';
 import { createPipe, type Pipe } from '../../engine/lanes/pipe.ts';
@@ -6,7 +7,7 @@ import { runHelper } from '../../engine/run-helper.ts';
 import { TarScanner } from '../../tar/scanner.ts';
 import type { EngineContext } from '../engine-context.ts';
 import { judgeTar, type TarVerdict } from './judge.ts';
-import type { Listing } from './list.ts';
+import type { Listing } from './listing.ts';
 import { ListingJoin } from './listing-join.ts';
 import { sendNames } from './names.ts';
 import { tarHelper } from './tar-helper.ts';
@@ -22,6 +23,15 @@ export async function streamVolume(
   listing: Listing,
   onChunk: (bytes: Buffer) => Promise<void>,
 ): Promise<TarVerdict> {
+  if (listing.plain) {
+    throw new VolbakError(
+      'HELPER_FAILED',
+      `the helper image ${ctx.image} has no GNU tar to write an archive with`,
+      {
+        hint: '`volbak helper` tells which image serves.',
+      },
+    );
+  }
   const pipe = ctx.lane === 'pipe' ? await createPipe() : undefined;
   const spec = tarHelper(ctx, 'export', attachment, path, listing, pipe);
   const join = new ListingJoin(listing.spool);

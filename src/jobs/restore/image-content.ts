@@ -53,9 +53,7 @@ export async function holdsOnlyImageFiles(
   const expected = await imageTraits(ctx, image, destination);
   if (!expected) return false;
   const attachment = mountEach([{ name: volume }], true);
-  const listing = await listVolume(ctx, attachment, attachment.paths.get(volume) as string, {
-    now: () => new Date(),
-  });
+  const listing = await listVolume(ctx, attachment, attachment.paths.get(volume) as string);
   if (listing.spool.count - 1 > Math.min(expected.size, MAX_FILES)) return false;
   for (const record of listing.spool.records()) {
     const { path, type, size, mode } = parseListed(record);

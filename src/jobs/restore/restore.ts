@@ -272,13 +272,13 @@ async function fillVolume(
 
 /** Reads a written volume again through the front half of a backup. Raises INTEGRITY where it differs. */
 async function proveVolume(
-  { ctx, env }: Pick<RestoreDeps, 'ctx' | 'env'>,
+  { ctx }: Pick<RestoreDeps, 'ctx'>,
   attachment: Attachment,
   path: string,
   source: ManifestVolume,
   name: string,
 ): Promise<string> {
-  const { digest } = await digestVolume(ctx, attachment, path, { now: () => env.clock.now() });
+  const { digest } = await digestVolume(ctx, attachment, path);
   if (digest === source.digest) return digest;
   throw new VolbakError('INTEGRITY', `volume ${name} does not hold what snapshot volume ${source.name} did`, {
     hint: 'Is something else writing into it? Try --stop.',

@@ -53,7 +53,7 @@ const nowhere = { volumes: [], rename: new Map<string, string>(), driverOpts: {}
 
 async function backup(store: Store): Promise<SnapshotName> {
   const { repository } = await Repository.openOrInit(store, new Date());
-  const job = new BackupJob(env, ctx, repository, { exclude: [], tags: {} });
+  const job = new BackupJob(env, ctx, repository, { exclude: [], tags: {}, full: false });
   try {
     const { manifest } = await job.run(await resolveContainer(ctx.engine, container));
     return { id: manifest.id, source: manifest.source };

@@ -1,0 +1,135 @@
+import type { FrameHandle } from '../../repository/frame-handle.ts';
+import type { FrameRef } from '../../repository/frame-ref.ts';
+import type { FrameWriter } from '../../repository/frame-writer.ts';
+import type { IndexCache } from '../../repository/index-cache.ts';
+import type { PendingMember } from '../../repository/index-writer.ts';
+import { VolumeIndex } from '../../repository/volume-index.ts';
+import { VolumeDigest } from '../../tar/digest.ts';
+import { BLOCK } from '../../tar/header.ts';
+import { pathHash } from '../../tar/names.ts';
+import type { ReaderBatch } from '../read/read.ts';
+import { freeSlab, type SlabMemory } from '../read/slabs.ts';
+import type { ReusedRuns } from './parent-runs.ts';
+
+/** Lines of an index that may wait for their segment's name before the segment is closed early. */
+const MAX_WAITING = 2_000_000;
+
+export interface IndexerOptions {
+  volume: string;
+  writer: FrameWriter;
+  memory: SlabMemory;
+  /** What stands in the gaps of what is read. */
+  reused: ReusedRuns | undefined;
+  /** Keeps the index on this host. */
+  cache: IndexCache | undefined;
+}
+
+/** Joins what the reading thread tells with where the frames were stored: the index of one volume grows. */
+export class VolumeIndexer {
+  readonly index: VolumeIndex;
+  readonly digest = new VolumeDigest();
+  readonly #writer: FrameWriter;
+  readonly #memory: SlabMemory;
+  readonly #frames: FrameHandle[][] = [];
+  #open: PendingMember | undefined;
+  #tail: Promise<void> = Promise.resolve();
+  #fail!: (error: unknown) => void;
+  readonly #reused: ReusedRuns | undefined;
+  /** Rejects when storing failed. */
+  readonly failed: Promise<never>;
+
+  constructor({ volume, writer, memory, reused, cache }: IndexerOptions) {
+    this.#writer = writer;
+    this.#memory = memory;
+    this.#reused = reused;
+    this.failed = new Promise((_, reject) => {
+      this.#fail = reject;
+    });
+    this.failed.catch(() => {});
+    this.index = new VolumeIndex({
+      volume,
+      writer,
+      pathHash,
+      onMember: (member) => this.digest.add(member),
+      onFailure: this.#fail,
+      cache,
+    });
+  }
+
+  batch(batch: ReaderBatch): void {
+    const bytes = new Uint8Array(this.#memory.slabs[batch.slab] as SharedArrayBuffer);
+    const placed = this.#writer.write({ bytes, frames: batch.frames });
+    this.#tail = this.#tail.then(async () => {
+      const handles = await placed;
+      freeSlab(this.#memory, batch.slab);
+      this.#take(batch, handles);
+      await this.index.lines.flush();
+      if (this.index.lines.waiting > MAX_WAITING) await this.#writer.closeSegment();
+    });
+    this.#tail.catch(this.#fail);
+  }
+
+  #take(batch: ReaderBatch, handles: FrameHandle[]): void {
+    this.#remember(batch.firstFrame, handles);
+    for (const item of batch.items) {
+      if (typeof item === 'number') {
+        this.index.lines.frame(handles[item] as FrameHandle);
+      } else if ('upTo' in item) {
+        this.#takeOver(item.upTo);
+      } else if ('member' in item) {
+        const pending: PendingMember = { member: item.member, ready: item.done };
+        if (item.inFrame !== undefined) item.member.sha256 = this.#hashOf(item.inFrame);
+        if (!item.done) this.#open = pending;
+        this.index.lines.member(pending);
+      } else {
+        this.#complete(item);
+      }
+    }
+  }
+
+  #takeOver(upTo: number): void {
+    const reused = this.#reused;
+    if (reused) this.index.lines.take(() => reused.upTo(upTo));
+  }
+
+  #complete(item: { sha256?: string; inFrame?: number; span: number }): void {
+    const pending = this.#open;
+    if (!pending) return;
+    pending.member.span = item.span;
+    const sha256 = item.inFrame === undefined ? item.sha256 : this.#hashOf(item.inFrame);
+    if (sha256 !== undefined) pending.member.sha256 = sha256;
+    pending.ready = true;
+    this.#open = undefined;
+  }
+
+  /** A member's content frame is in its own batch or one of the two before: content up to 1 MiB is one frame. */
+  #remember(first: number, handles: FrameHandle[]): void {
+    this.#frames.push(Object.assign(handles, { first }));
+    if (this.#frames.length > 3) this.#frames.shift();
+  }
+
+  #hashOf(frame: number): string {
+    for (const handles of this.#frames) {
+      const { first } = handles as FrameHandle[] & { first: number };
+      const handle = handles[frame - first];
+      if (handle === undefined) continue;
+      return typeof handle === 'number' ? this.#writer.table.hashOf(handle).toString('hex') : handle.sha256;
+    }
+    throw new Error(`frame ${frame} is not at hand`);
+  }
+
+  /** Nothing is read: all is taken over, and the tar ends. */
+  takeAll(): void {
+    this.#takeOver(Number.MAX_SAFE_INTEGER);
+    const bytes = Buffer.alloc(2 * BLOCK);
+    const placed = this.#writer.write({ bytes, frames: Uint32Array.of(0, bytes.length) });
+    this.#tail = placed.then(([end]) => this.index.lines.frame(end as FrameHandle));
+    this.#tail.catch(this.#fail);
+  }
+
+  /** Writes the rest of the index; its frames, in order. */
+  async finish(): Promise<FrameRef[]> {
+    await this.#tail;
+    return this.index.finish();
+  }
+}

@@ -56,8 +56,9 @@ function cutByBackup(tar: Buffer): { frames: string[]; members: IndexMember[] } 
       },
       member: (member) => members.push(member),
       memberDone() {},
+      gap() {},
     },
-    () => ({}),
+    { join: () => ({}), gapsPassed: 0 },
     true,
   );
   const scanner = new TarScanner(framer);

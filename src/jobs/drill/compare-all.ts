@@ -17,14 +17,7 @@ export async function compareAll(
   try {
     const fetch = { store: repository.store, pool, signal: env.signal };
     const path = attachment.paths.get(scratch) as string;
-    const { same, entries, differences, count } = await compareVolume(
-      ctx,
-      attachment,
-      path,
-      volume,
-      fetch,
-      () => env.clock.now(),
-    );
+    const { same, entries, differences, count } = await compareVolume(ctx, attachment, path, volume, fetch);
     if (same)
       return {
         outcome: { passed: true, detail: `${plural(entries, 'file')} as in the snapshot` },

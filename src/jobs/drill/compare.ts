@@ -104,10 +104,9 @@ export async function compareVolume(
   path: string,
   volume: ManifestVolume,
   fetch: FetchOptions,
-  now: () => Date,
 ): Promise<Comparison> {
   const queue = new MemberQueue();
-  const reading = digestVolume(ctx, attachment, path, { now, onMember: (member) => queue.push(member) });
+  const reading = digestVolume(ctx, attachment, path, { onMember: (member) => queue.push(member) });
   reading.then(
     () => queue.end(),
     () => queue.end(),

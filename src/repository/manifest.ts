@@ -27,6 +27,8 @@ const volume = z.object({
   subpath: z.string().optional(),
   /** A bind mount that was included on request. */
   bind: z.boolean().optional(),
+  /** What a handler printed, kept as the one file of a volume that never was. */
+  captured: z.boolean().optional(),
   driver: z.string(),
   driverOpts: z.record(z.string(), z.string()),
   /** Keys of options whose secrets were masked; asked for at restore. */

@@ -14,6 +14,7 @@ const VERBS: Record<string, [during: string, after: string]> = {
   copy: ['copying', 'copied'],
   rewrite: ['rewriting', 'rewrote'],
   repair: ['repairing', 'repaired'],
+  capture: ['capturing', 'captured'],
 };
 
 export interface TextStreams {
@@ -30,10 +31,16 @@ export async function textOutput(streams: TextStreams, options: OutputOptions): 
     progress?.pause();
     streams.stderr(`${text}\n`);
   };
-  const emit = createTeller(say, paint, progress, options);
+  const tell = createTeller(say, paint, progress, options);
+  /** What a handler prints is a result where it is its standard output. */
+  const log = (stream: 'stdout' | 'stderr', text: string) => {
+    if (stream === 'stderr' && options.quiet) return;
+    progress?.pause();
+    streams[stream](`${text.split('\t').map(printableText).join('\t')}\n`);
+  };
   return {
     json: false,
-    emit,
+    emit: (event) => (event.event === 'log' ? log(event.stream, event.text) : tell(event)),
     line(text) {
       progress?.pause();
       streams.stdout(`${printableText(text)}\n`);

@@ -184,6 +184,28 @@ describe('docs/how-to: every command of every page', () => {
     expect(await files('shop-db-data')).toBe(CONTENT);
   });
 
+  it('run-something-on-volumes', async () => {
+    const { follow, files } = await shop();
+    const out = await follow('run-something-on-volumes.md');
+    expect(out).toMatch(/^me 8$/m);
+    expect(out).toMatch(/snapshot \S+ of shop-db:orders\.txt: 8 B/);
+    expect(out).toMatch(/^one\ntwo$/m);
+    expect(out).toMatch(/^4 \/var\/lib\/shop$/m);
+    expect(await files('shop-orders')).toBe('./orders.txt\n');
+    expect(await files('shop-db-data')).toBe(`./looked-at\n${CONTENT}`);
+    const { a } = engines();
+    expect(await docker(a, 'exec', 'shop-db', 'ls', '/tmp')).toBe('');
+  });
+
+  it('prove-a-backup', async () => {
+    const { follow } = await shop();
+    const out = await follow('prove-a-backup.md');
+    expect(out.match(/^PASSED: \S+\/container\/shop-db, snapshot \S+, recovered in/gm)).toHaveLength(3);
+    expect(out).toMatch(/ok {6}check: 2 /);
+    const { a } = engines();
+    expect(await docker(a, 'volume', 'ls', '-q', '--filter', 'label=io.volbak.scratch')).toBe('');
+  });
+
   it('is all of the pages', async () => {
     const { readdir } = await import('node:fs/promises');
     const pages = (await readdir(path.join(projectRoot, 'docs/how-to'))).sort();
@@ -194,7 +216,9 @@ describe('docs/how-to: every command of every page', () => {
       'forget-and-prune.md',
       'move-data-into-a-new-container.md',
       'restore-in-place.md',
+      'prove-a-backup.md',
       'restore-without-volbak.md',
+      'run-something-on-volumes.md',
     ]);
   });
 });

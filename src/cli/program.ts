@@ -11,6 +11,7 @@ import * as forget from './commands/forget.ts';
 import * as helper from './commands/helper.ts';
 import * as importing from './commands/import.ts';
 import * as init from './commands/init.ts';
+import * as key from './commands/key.ts';
 import * as ls from './commands/ls.ts';
 import * as prune from './commands/prune.ts';
 import * as restore from './commands/restore.ts';
@@ -42,13 +43,14 @@ const COMMANDS = [
   copy,
   forget,
   prune,
+  key,
   helper,
   doctor,
   completion,
 ];
 
 /** Commands that show something: with --json they print one document. */
-const SHOWING = new Set(['snapshots', 'show', 'ls', 'diff', 'doctor', 'helper', 'completion']);
+const SHOWING = new Set(['snapshots', 'show', 'ls', 'diff', 'doctor', 'helper', 'key', 'completion']);
 
 /** Streams that the command line writes to. */
 export interface Streams {
@@ -94,6 +96,7 @@ function buildProgram(register: Register, streams: Streams): Command {
         .argParser(duration)
         .default(120_000, '2m'),
     )
+    .option('--trust', 'take unknown writers of an encrypted repository for known from now on')
     .showHelpAfterError('(volbak --help lists commands and options)')
     .configureOutput({ writeOut: streams.stdout, writeErr: safeError(streams) })
     .configureHelp({ optionDescription: describeOption })

@@ -13,8 +13,20 @@ export const SESSIONS = 'sessions/';
 export const CONDEMNED = 'condemned/';
 export const DOOMED = 'doomed/';
 export const PRUNED = 'pruned/';
+/** Of an encrypted repository: its identity's secret half, once for each who may open it. */
+export const KEYS = 'keys/';
 /** What stores are tried out with. */
 export const PROBES = 'probe-';
+
+/** What is not encrypted in an encrypted repository: docs/format.md, "Encryption", says why. */
+export function isPlainKey(key: string): boolean {
+  return key === DESCRIPTOR || [KEYS, SESSIONS, DOOMED, PROBES].some((prefix) => key.startsWith(prefix));
+}
+
+/** Segments are named by what is in them, so none is ever replaced by another. */
+export function isSegmentKey(key: string): boolean {
+  return key.startsWith(SEGMENTS);
+}
 
 /** Percent-encodes one part of a key; what is left is safe on every store. */
 function encodePart(part: string): string {

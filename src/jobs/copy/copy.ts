@@ -68,7 +68,7 @@ export class CopyJob {
   ): Promise<CopiedSnapshot> {
     const manifest = await this.#from.manifest(name);
     const parents = await findParents(
-      this.#to,
+      (parent) => this.#to.manifest(parent),
       targetNames,
       { engineId: manifest.engine.id, source: name.source, volumes: manifest.volumes.map((v) => v.name) },
       this.#env.emit,

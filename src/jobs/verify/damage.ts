@@ -26,7 +26,8 @@ export class Damage {
   /** Notes a problem; raises it where the store does not answer, which says nothing about what lies there. */
   note(error: unknown, where: Omit<VerifyProblem, 'message'>): void {
     this.#signal.throwIfAborted();
-    if (isVolbakError(error, 'STORE_UNREACHABLE') || isVolbakError(error, 'STORE_DENIED')) throw error;
+    const codes = ['STORE_UNREACHABLE', 'STORE_DENIED', 'WRONG_KEY'] as const;
+    if (codes.some((code) => isVolbakError(error, code))) throw error;
     this.problems.push({ message: messageOf(error), ...where });
   }
 

@@ -133,6 +133,15 @@ describe('docs/how-to: every command of every page', () => {
     }
   });
 
+  it('encrypt-a-repository', async () => {
+    const { follow, files } = await shop();
+    const out = await follow('encrypt-a-repository.md');
+    expect(out).toContain('digest proven');
+    expect(out).toMatch(/^this writer +\S{43}=$/m);
+    expect(out).toMatch(/^shop-db-data$/m);
+    expect(await files('shop-db-copy')).toBe(CONTENT);
+  });
+
   it('restore-without-volbak', async () => {
     const { follow, files } = await shop();
     const lost = `${BACKUP} >&2\ndocker rm -f shop-db >&2\ndocker volume rm shop-db-data >&2`;
@@ -169,6 +178,7 @@ describe('docs/how-to: every command of every page', () => {
     const pages = (await readdir(path.join(projectRoot, 'docs/how-to'))).sort();
     expect(pages).toEqual([
       'backup-and-restore-a-container.md',
+      'encrypt-a-repository.md',
       'export-and-import-plain-tars.md',
       'forget-and-prune.md',
       'move-data-into-a-new-container.md',

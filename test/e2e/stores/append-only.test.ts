@@ -65,8 +65,10 @@ it('credentials that may only add back up and restore, and nothing was ever over
   }
   await adds.ok('restore', volume, '--to-volume', adds.name('back'), '--verify');
   const { Versions = [], DeleteMarkers = [] } = await versions();
-  expect(Versions.length).toBeGreaterThan(6);
-  expect(new Set(Versions.map(({ Key }: Json) => Key)).size).toBe(Versions.length);
+  // What the store is tried out with is put twice: to see whether that is refused.
+  const keys = Versions.map(({ Key }: Json) => Key).filter((key: string) => !key.startsWith('repo/probe-'));
+  expect(keys.length).toBeGreaterThan(6);
+  expect(keys.filter((key: string, i: number) => keys.indexOf(key) !== i)).toEqual([]);
   expect(DeleteMarkers).toEqual([]);
 
   // They can neither forget nor prune, and break nothing in the attempt.

@@ -101,8 +101,11 @@ function memory(f: Figures): Verdict[] {
   ];
 }
 
-/** The table of what must be reached, with what was; lines that nothing was measured for are left out. */
-export function verdicts(results: SetResult[], versionSeconds: number): string[] {
+/**
+ * The table of what must be reached, with what was; lines that nothing was measured for are left out. Of `growth` only
+ * the memory counts.
+ */
+export function verdicts(results: SetResult[], growth: SetResult[], versionSeconds: number): string[] {
   const f = new Figures(results);
   const sets = results.map(({ set }) => set.name);
   const plain = 'tar and zstd -3 -T0 (best of piped and inside)';
@@ -123,7 +126,7 @@ export function verdicts(results: SetResult[], versionSeconds: number): string[]
       ...speed(f, set, 'restore', PLAIN, 'zstd -d and tar -x (best of piped and inside)', 0.9),
       ...speed(f, set, 'restore', ['restic'], 'restic', 1.3),
     ]),
-    ...memory(f),
+    ...memory(new Figures([...results, ...growth])),
     {
       what: '`volbak --version`',
       against: '',

@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { appendFileSync, mkdirSync } from 'node:fs';
+import { appendFileSync, mkdirSync, realpathSync } from 'node:fs';
 import path from 'node:path';
 
 export interface TreeSize {
@@ -18,7 +18,7 @@ const SOURCES = [
   '/usr/share',
   '/usr/lib',
   '/usr/bin',
-  path.resolve(import.meta.dirname, '../../node_modules'),
+  realpathSync(path.resolve(import.meta.dirname, '../../node_modules')),
 ];
 
 /** Regular files of this machine in an order that is mixed, and the same each time. */

@@ -27,7 +27,7 @@ export function tarPiped(bench: Bench): Tool {
   return {
     name: 'tar',
     title:
-      '`docker run --volumes-from … tar -c \\| zstd -3 -T0 > file`, `zstd -d \\| docker run -i … tar -x`, `zstd -d`',
+      '`docker run --volumes-from … tar -c | zstd -3 -T0 > file`, `zstd -d | docker run -i … tar -x`, `zstd -d`',
     repository,
     fresh,
     backup: ({ container }) =>

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander';
+import { parseSize } from '../core/quantities.ts';
 
 /** For commander: gathers a repeated option. */
 export function collect(value: string, previous: string[] = []): string[] {
@@ -54,4 +55,11 @@ export function duration(value: string): number {
   const [, number, unit = ''] = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)$/i.exec(value) ?? [];
   if (number === undefined) throw new InvalidArgumentError('It must be a duration, like 90s, 5m, 24h or 7d.');
   return Number(number) * (DURATION_UNITS[unit.toLowerCase()] as number);
+}
+
+/** For commander: a size in bytes, "256m", "1g" (powers of 1024). */
+export function byteSize(value: string): number {
+  const bytes = parseSize(value);
+  if (!bytes) throw new InvalidArgumentError('It must be a size, like 256m or 1g.');
+  return bytes;
 }

@@ -6,11 +6,12 @@ import { FrameTable } from '../core/frame-table.ts';
 import type {
   DecodeBatch,
   EncodeBatch,
-  EncodedBatch,
+  EncodedReply,
   WorkerReply,
   WorkerRequest,
   WorkerSetup,
 } from './messages.ts';
+import { OutputRing } from './output-ring.ts';
 import { type FrameCodec, loadCodec } from './zstd.ts';
 
 const setup = workerData as WorkerSetup;
@@ -21,19 +22,18 @@ function sha256(bytes: Uint8Array): Buffer {
   return createHash('sha256').update(bytes).digest();
 }
 
-/** Grows as needed and is used again: stored frames gather here before they go out in one piece. */
-let scratch = Buffer.alloc(0);
+const ring = new OutputRing(setup.ring);
 
-function gather(stored: Uint8Array, at: number): void {
-  if (at + stored.length > scratch.length) {
-    const bigger = Buffer.allocUnsafeSlow(Math.max(scratch.length * 2, at + stored.length, 1024 * 1024));
-    scratch.copy(bigger, 0, 0, at);
-    scratch = bigger;
-  }
-  scratch.set(stored, at);
+/** A frame that does not compress grows by what zstd's own headers take. */
+function mostStored(frames: Uint32Array): number {
+  let most = 0;
+  for (let i = 1; i < frames.length; i += 2)
+    most += (frames[i] as number) + ((frames[i] as number) >> 6) + 64;
+  return most;
 }
 
-function encode({ bytes, frames }: EncodeBatch, codec: FrameCodec): EncodedBatch {
+function encode({ bytes, frames }: EncodeBatch, codec: FrameCodec): EncodedReply {
+  const { slot, bytes: out } = ring.take(mostStored(frames));
   const count = frames.length / 2;
   const hashes = Buffer.allocUnsafeSlow(count * 32);
   const known = new Int32Array(count).fill(-1);
@@ -46,14 +46,11 @@ function encode({ bytes, frames }: EncodeBatch, codec: FrameCodec): EncodedBatch
     known[i] = table?.find(hashes, i * 32) ?? -1;
     if ((known[i] as number) >= 0) continue;
     const stored = codec.compress(raw);
-    gather(stored, total);
+    out.set(stored, total);
     lengths[i] = stored.length;
     total += stored.length;
   }
-  // Memory of its own, never Node's shared pool: it changes hands.
-  const stored = Buffer.allocUnsafeSlow(total);
-  scratch.copy(stored, 0, 0, total);
-  return { hashes, known, lengths, stored };
+  return { hashes, known, lengths, stored: out.subarray(0, total), slot };
 }
 
 function decode({ stored, frames }: DecodeBatch, codec: FrameCodec): Uint8Array {
@@ -74,7 +71,7 @@ function answer(request: WorkerRequest): void {
   try {
     if (request.kind === 'encode') {
       const result = encode(request, codec);
-      reply({ id: request.id, kind: 'encoded', result }, [result.stored.buffer as ArrayBuffer]);
+      reply({ id: request.id, kind: 'encoded', result });
     } else {
       const raw = decode(request, codec);
       reply({ id: request.id, kind: 'decoded', raw }, [raw.buffer as ArrayBuffer]);
@@ -91,5 +88,6 @@ function reply(message: WorkerReply, transfer: ArrayBuffer[] = []): void {
 
 parentPort?.on('message', (request: WorkerRequest) => {
   answer(request);
-  collectYoungGarbage();
+  // What was decoded has changed hands, and only the collector gives the memory of the input back.
+  if (request.kind === 'decode') collectYoungGarbage();
 });

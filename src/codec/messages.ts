@@ -13,9 +13,14 @@ export interface EncodedBatch {
   known: Int32Array;
   /** Stored length of each frame; 0 for known ones. */
   lengths: Uint32Array;
-  /** The stored bytes of the frames that were not known, one after another. */
+  /** The stored bytes of the frames that were not known, one after another; only valid until `release`. */
   stored: Buffer;
+  /** Gives the memory of `stored` back to the thread. MUST be called, in the order of the batches. */
+  release(): void;
 }
+
+/** What a thread answers with; `slot` of its ring holds `stored`. */
+export type EncodedReply = Omit<EncodedBatch, 'release'> & { slot: number };
 
 /** Stored frames to decompress and check. */
 export interface DecodeBatch {
@@ -28,11 +33,13 @@ export type WorkerRequest =
   | ({ id: number; kind: 'decode' } & DecodeBatch);
 
 export type WorkerReply =
-  | { id: number; kind: 'encoded'; result: EncodedBatch }
+  | { id: number; kind: 'encoded'; result: EncodedReply }
   | { id: number; kind: 'decoded'; raw: Uint8Array }
   | { id: number; kind: 'failed'; code: string; message: string };
 
 export interface WorkerSetup {
   table: SharedArrayBuffer | undefined;
   codec: 'node' | 'wasm' | undefined;
+  /** See OutputRing. */
+  ring: SharedArrayBuffer;
 }

@@ -6,10 +6,13 @@ import type {
   DecodeBatch,
   EncodeBatch,
   EncodedBatch,
+  EncodedReply,
   WorkerReply,
   WorkerRequest,
   WorkerSetup,
 } from './messages.ts';
+
+import { freeSlot, ringStates } from './output-ring.ts';
 
 export type { DecodeBatch, EncodeBatch, EncodedBatch } from './messages.ts';
 
@@ -17,6 +20,7 @@ export type { DecodeBatch, EncodeBatch, EncodedBatch } from './messages.ts';
 export interface FramePool {
   /** How many batches keep all threads busy. */
   readonly width: number;
+  /** Whoever takes the answer MUST release it; threads with several unreleased answers wait. */
   encode(batch: EncodeBatch): Promise<EncodedBatch>;
   /** The raw frames, one after another, each checked against its SHA-256. Raises INTEGRITY. */
   decode(batch: DecodeBatch): Promise<Uint8Array>;
@@ -45,8 +49,7 @@ interface Lane {
 /** Starts a pool of frame workers: as many as there are cores, four at the most. */
 export function createFramePool(options: PoolOptions = {}): FramePool {
   const width = options.threads ?? Math.max(1, Math.min(4, availableParallelism()));
-  const workerData: WorkerSetup = { table: options.table, codec: options.codec };
-  const lanes: Lane[] = Array.from({ length: width }, () => startLane(workerData));
+  const lanes: Lane[] = Array.from({ length: width }, () => startLane(options));
   let nextId = 1;
 
   function send<T>(request: Omit<WorkerRequest, 'id'>, transfer: ArrayBuffer[]): Promise<T> {
@@ -75,14 +78,16 @@ function transferable(bytes: Uint8Array): ArrayBuffer[] {
   return buffer instanceof ArrayBuffer && buffer.byteLength === bytes.byteLength ? [buffer] : [];
 }
 
-function startLane(workerData: WorkerSetup): Lane {
+function startLane({ table, codec }: PoolOptions): Lane {
+  const ring = ringStates();
+  const workerData: WorkerSetup = { table, codec, ring };
   const worker = new Worker(workerUrl(import.meta.url, './frame-worker'), { workerData });
   const lane: Lane = { worker, pending: new Map() };
   worker.on('message', (reply: WorkerReply) => {
     const pending = lane.pending.get(reply.id);
     lane.pending.delete(reply.id);
     if (reply.kind === 'failed') pending?.reject(new VolbakError(reply.code as ErrorCode, reply.message));
-    else if (reply.kind === 'encoded') pending?.resolve(reviveBuffers(reply.result) as never);
+    else if (reply.kind === 'encoded') pending?.resolve(revive(reply.result, ring) as never);
     else pending?.resolve(reply.raw as never);
   });
   const fail = (error: Error) => {
@@ -96,8 +101,10 @@ function startLane(workerData: WorkerSetup): Lane {
 }
 
 /** Buffers arrive from a thread as plain Uint8Arrays. */
-function reviveBuffers(result: EncodedBatch): EncodedBatch {
-  return { ...result, hashes: asBuffer(result.hashes), stored: asBuffer(result.stored) };
+function revive(result: EncodedReply, ring: SharedArrayBuffer): EncodedBatch {
+  const { known, lengths, slot } = result;
+  const release = () => freeSlot(ring, slot);
+  return { hashes: asBuffer(result.hashes), stored: asBuffer(result.stored), known, lengths, release };
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

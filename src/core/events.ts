@@ -12,7 +12,9 @@ export type Event =
   | { event: 'progress'; volume: string; action: string; done: number; total?: number }
   | { event: 'volume-done'; volume: string; action: string; bytes: number }
   | { event: 'warning'; message: string; volume?: string; path?: string }
-  | { event: 'info'; message: string };
+  | { event: 'info'; message: string }
+  /** A line that a handler, hook or check printed. */
+  | { event: 'log'; stream: 'stdout' | 'stderr'; text: string };
 
 /** Takes events; must not throw. */
 export type EventSink = (event: Event) => void;

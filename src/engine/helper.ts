@@ -108,7 +108,7 @@ export async function startHelper(
     return removed;
   };
   try {
-    const socket = await wrap(spec, 'attach to', () => attach(engine, container.id, spec.stdin ?? false));
+    const socket = await wrap(spec, 'attach to', () => attachTo(engine, container.id, spec.stdin ?? false));
     // Asked for before the start: a helper that ends at once must not be missed.
     const exit = waitForExit(engine, container.id, spec);
     exit.catch(() => {});
@@ -120,8 +120,8 @@ export async function startHelper(
   }
 }
 
-/** Attaches by hand: dockerode's attach() sends its options as a body, which Podman feeds to the container. */
-function attach(engine: EngineConnection, id: string, stdin: boolean): Promise<Duplex> {
+/** Attaches to a container's streams, by hand: dockerode's attach() sends its options as a body, which Podman feeds to the container. */
+export function attachTo(engine: EngineConnection, id: string, stdin: boolean): Promise<Duplex> {
   const query = `stream=1&stdout=1&stderr=1${stdin ? '&stdin=1' : ''}&`;
   return new Promise((resolve, reject) => {
     engine.docker.modem.dial(
@@ -144,8 +144,12 @@ function attach(engine: EngineConnection, id: string, stdin: boolean): Promise<D
   });
 }
 
-/** Read by hand: docker-modem looks only for an answer's end, so an engine killed meanwhile would never be noticed. */
-async function waitForExit(engine: EngineConnection, id: string, spec: HelperSpec): Promise<number> {
+/** A container's exit code; asked for before its start. Read by hand: docker-modem looks only for an answer's end, so an engine killed meanwhile would never be noticed. */
+export async function waitForExit(
+  engine: EngineConnection,
+  id: string,
+  spec: Pick<HelperSpec, 'purpose'>,
+): Promise<number> {
   const answer = await wrap(spec, 'wait for', async () => {
     const parts: Buffer[] = [];
     for await (const part of await requestWait(engine, id)) parts.push(part as Buffer);
@@ -241,7 +245,7 @@ export function engineError(error: unknown, what: string): VolbakError {
   );
 }
 
-async function wrap<T>(spec: HelperSpec, verb: string, call: () => Promise<T>): Promise<T> {
+async function wrap<T>(spec: Pick<HelperSpec, 'purpose'>, verb: string, call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {

@@ -17,4 +17,6 @@ export interface JobEnvironment {
   parallel?: number;
   /** Reads on their way from the store at once. */
   readAhead?: number;
+  /** Keep indexes on this host: the repository is far away. */
+  cacheIndexes?: boolean;
 }

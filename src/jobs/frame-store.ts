@@ -1,6 +1,7 @@
 import { createFramePool, type FramePool } from '../codec/pool.ts';
 import { FrameTable } from '../core/frame-table.ts';
 import { FrameWriter } from '../repository/frame-writer.ts';
+import { IndexCache } from '../repository/index-cache.ts';
 import { PendingFrames } from '../repository/pending.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { JobEnvironment } from './environment.ts';
@@ -11,6 +12,8 @@ export interface FrameStore {
   pool: FramePool;
   writer: FrameWriter;
   pending: PendingFrames;
+  /** Where it is worth it: the store is far away. */
+  cache: IndexCache | undefined;
   /** Makes frames known that interrupted runs stored, as far as their segments are `present`. */
   resume(present: ReadonlySet<string>): Promise<void>;
   close(): Promise<void>;
@@ -20,6 +23,9 @@ export function openFrameStore(env: JobEnvironment, repository: Repository): Fra
   const table = FrameTable.create();
   const pool = createFramePool({ table: table.shared });
   const pending = new PendingFrames(env.cacheDirectory, repository.descriptor.id);
+  // A host without an identity has nothing else to compare with.
+  const worth = env.cacheIndexes || repository.descriptor.encryption !== null;
+  const cache = worth ? new IndexCache(env.cacheDirectory, repository.descriptor.id) : undefined;
   const writer = new FrameWriter({
     store: repository.store,
     pool,
@@ -33,6 +39,7 @@ export function openFrameStore(env: JobEnvironment, repository: Repository): Fra
     pool,
     writer,
     pending,
+    cache,
     async resume(present) {
       for (const ref of await pending.load()) if (present.has(ref[0])) writer.addKnown(ref);
     },

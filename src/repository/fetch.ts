@@ -3,6 +3,7 @@ import { isVolbakError, VolbakError } from '../core/errors.ts';
 import { readAhead } from '../core/read-ahead.ts';
 import type { Store } from '../store/store.ts';
 import type { FrameRef } from './frame-ref.ts';
+import type { IndexCache } from './index-cache.ts';
 import { segmentKey } from './keys.ts';
 
 const GROUP_STORED = 4 * 1024 * 1024;
@@ -14,6 +15,8 @@ export interface FetchOptions {
   /** Groups under way at the same time; bounds memory to about 12 MiB each. */
   parallel?: number;
   signal?: AbortSignal;
+  /** Where frames of indexes may be at hand. */
+  cache?: IndexCache;
 }
 
 /** Frames that lie one after another in a segment: one ranged read. */
@@ -90,4 +93,25 @@ export async function* fetchFrames(
 ): AsyncGenerator<Uint8Array> {
   const ahead = options.parallel ?? options.pool.width + 1;
   yield* readAhead(groupFrames(refs), ahead, (group) => fetchGroup(group, options));
+}
+
+/** The same for the frames of an index, as far as they can be had out of the cache. */
+export async function* fetchIndexFrames(
+  index: readonly FrameRef[],
+  options: FetchOptions,
+): AsyncGenerator<Uint8Array> {
+  const { cache } = options;
+  await cache?.open();
+  let missing: FrameRef[] = [];
+  for (const ref of index) {
+    const raw = cache?.has(ref[4]) ? await cache.frame(ref[4]) : undefined;
+    if (!raw) {
+      missing.push(ref);
+      continue;
+    }
+    yield* fetchFrames(missing, options);
+    missing = [];
+    yield raw;
+  }
+  yield* fetchFrames(missing, options);
 }

@@ -102,6 +102,7 @@ export class FrameWriter {
       const raw = batch.frames[i * 2 + 1] as number;
       handles.push(await this.#placeOne(encoded, i, stored, raw));
     }
+    encoded.release();
     return handles;
   }
 

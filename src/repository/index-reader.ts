@@ -1,11 +1,11 @@
 import type { IndexMember } from '../core/member.ts';
-import { type FetchOptions, fetchFrames } from './fetch.ts';
+import { type FetchOptions, fetchFrames, fetchIndexFrames } from './fetch.ts';
 import type { FrameRef } from './frame-ref.ts';
 import { type IndexLine, parseIndexLine } from './index-lines.ts';
 
 /** The text lines of an index, streamed; frames are cut at line ends. Raises INTEGRITY. */
 async function* readLines(index: readonly FrameRef[], options: FetchOptions): AsyncGenerator<string> {
-  for await (const raw of fetchFrames(index, options)) {
+  for await (const raw of fetchIndexFrames(index, options)) {
     const text = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength).toString('utf8');
     let at = 0;
     for (let end = text.indexOf('\n', at); end >= 0; end = text.indexOf('\n', at)) {

@@ -1,5 +1,5 @@
 import { VolbakError } from '../core/errors.ts';
-import { type FetchOptions, fetchFrames } from './fetch.ts';
+import { type FetchOptions, fetchIndexFrames } from './fetch.ts';
 import type { FrameRef } from './frame-ref.ts';
 import { parseIndexLine } from './index-lines.ts';
 
@@ -81,7 +81,7 @@ export async function* readIndexRuns(
   options: FetchOptions,
 ): AsyncGenerator<IndexRun[]> {
   const reader = new IndexRunReader();
-  for await (const raw of fetchFrames(index, options)) {
+  for await (const raw of fetchIndexFrames(index, options)) {
     const runs: IndexRun[] = [];
     const lines = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength).toString('utf8').split('\n');
     // Frames of an index end at line ends, so the last piece is empty.

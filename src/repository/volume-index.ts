@@ -2,6 +2,7 @@ import type { IndexMember } from '../core/member.ts';
 import type { FrameHandle } from './frame-handle.ts';
 import type { FrameRef } from './frame-ref.ts';
 import type { FrameWriter } from './frame-writer.ts';
+import type { IndexCache } from './index-cache.ts';
 import { IndexWriter } from './index-writer.ts';
 
 export interface VolumeIndexOptions {
@@ -11,6 +12,8 @@ export interface VolumeIndexOptions {
   onMember(member: IndexMember): void;
   /** Storing a frame of the index failed. */
   onFailure(error: unknown): void;
+  /** Keeps the frames of the index for the next backup. */
+  cache?: IndexCache | undefined;
 }
 
 /** Frames of the index on their way to the writer at once; each holds its lines in memory. */
@@ -21,28 +24,37 @@ export class VolumeIndex {
   readonly lines: IndexWriter;
   readonly #writer: FrameWriter;
   readonly #frames: Promise<FrameHandle[]>[] = [];
+  #underWay = 0;
+  #ended: Promise<void> | undefined;
 
-  constructor({ volume, writer, pathHash, onMember, onFailure }: VolumeIndexOptions) {
+  constructor({ volume, writer, pathHash, onMember, onFailure, cache }: VolumeIndexOptions) {
     this.#writer = writer;
-    let underWay = 0;
-    const emit = (raw: Buffer) => {
-      const written = writer.write({ bytes: raw, frames: Uint32Array.of(0, raw.length) });
-      underWay++;
-      const ended = written.then(
-        () => void underWay--,
-        (error: unknown) => onFailure(error),
-      );
-      this.#frames.push(written);
-      return underWay > MAX_UNDER_WAY ? ended : undefined;
-    };
     this.lines = new IndexWriter({
       volume,
       table: writer.table,
       names: writer.names,
       pathHash,
-      emit,
+      emit: (raw) => this.#write(raw, onFailure, cache),
       onMember,
     });
+  }
+
+  #write(raw: Buffer, onFailure: (error: unknown) => void, cache?: IndexCache): Promise<void> | undefined {
+    // The writer takes the memory over.
+    const kept = cache && Buffer.from(raw);
+    const written = this.#writer.write({ bytes: raw, frames: Uint32Array.of(0, raw.length) });
+    this.#frames.push(written);
+    this.#underWay++;
+    const ended = written
+      .then(([handle]) => (kept ? cache.keepFrame(this.#hashOf(handle), kept) : undefined))
+      .then(() => void this.#underWay--, onFailure);
+    this.#ended = ended;
+    return this.#underWay > MAX_UNDER_WAY ? ended : undefined;
+  }
+
+  #hashOf(handle: FrameHandle | undefined): string {
+    if (typeof handle === 'number') return this.#writer.table.hashOf(handle).toString('hex');
+    return handle?.sha256 ?? '';
   }
 
   /** Writes what is left of the index; its frames in order. All frames of the volume must have been written. */
@@ -50,6 +62,7 @@ export class VolumeIndex {
     await this.#writer.closeSegment();
     await this.lines.finish();
     const handles = (await Promise.all(this.#frames)).flat();
+    await this.#ended;
     await this.#writer.closeSegment();
     return handles.map((handle) => this.#writer.refOf(handle));
   }

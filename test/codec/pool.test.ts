@@ -40,7 +40,9 @@ async function encode(frames: FramePool, raws: Buffer[]) {
     return ref;
   });
   expect(encoded.stored.length).toBe(offset);
-  return { ...encoded, refs };
+  const stored = Buffer.from(encoded.stored);
+  encoded.release();
+  return { ...encoded, stored, refs };
 }
 
 describe.each(['node', 'wasm'] as const)('a pool with the %s codec', (codec) => {
@@ -109,6 +111,23 @@ describe('a pool', () => {
         expect(raw.equals(await frames.decode({ stored, frames: refs }))).toBe(true);
       }),
     );
+  });
+
+  it('holds a thread back while its answers are not released, and loses none', async () => {
+    const frames = createFramePool({ threads: 1 });
+    const raws = Array.from({ length: 12 }, (_, i) => randomBytes(1000 + i));
+    const answers = raws.map((raw) => frames.encode(batchOf([raw])));
+    for (const [i, raw] of raws.entries()) {
+      const { stored, hashes, release } = await (answers[i] as (typeof answers)[number]);
+      expect(hashes.equals(sha256(raw))).toBe(true);
+      const refs = [
+        { offset: 0, length: stored.length, raw: raw.length, sha256: sha256(raw).toString('hex') },
+      ];
+      const other = pool();
+      expect(raw.equals(await other.decode({ stored: Buffer.from(stored), frames: refs }))).toBe(true);
+      release();
+    }
+    await frames.close();
   });
 
   it('takes an empty batch', async () => {

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Imports small images, made of this machine's own files (no registry is asked): images.sh <docker-host> [names...]
-# Names: busybox (no GNU tools), toolbox (GNU tools, shell), postgres. VOLBAK_TEST_IMAGE_CACHE names a directory that keeps
-# the packed tars, so that a second engine has them at once.
+# Names: busybox (no GNU tools), toolbox (GNU tools, shell), postgres, mariadb, redis (each starts like the public image of
+# its name: an entrypoint that makes the data directory), sqlite, rsync and web (the toolbox with these; web: curl and
+# busybox's httpd). VOLBAK_TEST_IMAGE_CACHE
+# names a directory that keeps the packed tars, so that a second engine has them at once.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
@@ -52,6 +54,10 @@ root_of_busybox() {
 root_of_toolbox() {
   "$here/packages.sh" zstd=zstd bzip2=bzip2 xz=xz-utils getfattr=attr getfacl=acl
   skeleton "$1"
+  pack_tools "$1"
+}
+
+pack_tools() {
   pack "$1" sh bash tar find xargs sort zstd gzip bzip2 xz sync stat getfattr setfattr getfacl setfacl sha256sum md5sum \
     cat sleep ls mkdir rmdir mknod mkfifo chmod chown chgrp cp mv rm ln readlink realpath head tail wc cmp diff dd touch \
     truncate env id grep sed cut tr seq test printf echo true false date df du tee basename dirname mount umount timeout \
@@ -65,15 +71,96 @@ root_of_postgres() {
     return 1
   }
   rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/* "$1"/usr/share/{doc,man,locale} "$1"/dev/*
+  entrypoint "$1" <<'EOF'
+if [ "$1" = postgres ] && [ "$(id -u)" = 0 ]; then
+  mkdir -p "$PGDATA" /run/postgresql
+  chown postgres:postgres "$PGDATA" /run/postgresql
+  chmod 0700 "$PGDATA"
+  exec setpriv --reuid=postgres --regid=postgres --init-groups "$0" "$@"
+fi
+[ "$1" != postgres ] || [ -s "$PGDATA/PG_VERSION" ] || initdb -D "$PGDATA" -U postgres -A trust >/dev/null
+exec "$@"
+EOF
+}
+
+# The script that a container of the image begins with; its text is standard input.
+entrypoint() {
+  mkdir -p "$1/usr/local/bin"
+  { printf '#!/bin/sh\nset -e\n'; cat; } >"$1/usr/local/bin/docker-entrypoint.sh"
+  chmod 755 "$1/usr/local/bin/docker-entrypoint.sh"
+}
+
+# Only programs, no Debian package that would start a server on this machine.
+root_of_mariadb() {
+  "$here/packages.sh" mariadbd=mariadb-server-core mariadb-dump=mariadb-client setpriv=util-linux
+  skeleton "$1"
+  pack_tools "$1"
+  pack "$1" mariadbd mariadb mariadb-dump mariadb-admin my_print_defaults resolveip setpriv
+  ln -s bin "$1/usr/sbin"
+  mkdir -p "$1/usr/share" "$1/usr/lib/mysql/plugin" "$1/run/mysqld" "$1/var/lib/mysql"
+  cp -a /usr/share/mysql "$1/usr/share/"
+  rm -rf "$1"/usr/share/mysql/*/
+  cp -a /usr/share/mysql/{charsets,english} "$1/usr/share/mysql/"
+  cp -L "$(type -P mariadb-install-db)" "$1/usr/bin/mariadb-install-db"
+  echo 'mysql:x:999:999:mysql:/var/lib/mysql:/bin/false' >>"$1/etc/passwd"
+  echo 'mysql:x:999:' >>"$1/etc/group"
+  entrypoint "$1" <<'EOF'
+if [ "$1" = mariadbd ]; then
+  chown mysql:mysql /var/lib/mysql /run/mysqld
+  if [ ! -d /var/lib/mysql/mysql ]; then
+    mariadb-install-db --user=mysql --datadir=/var/lib/mysql --auth-root-authentication-method=normal --skip-test-db >/dev/null
+  fi
+  exec "$@" --user=mysql --datadir=/var/lib/mysql --socket=/run/mysqld/mysqld.sock
+fi
+exec "$@"
+EOF
+}
+
+# The server is the same program as redis-check-rdb, under another name.
+root_of_redis() {
+  "$here/packages.sh" redis-cli=redis-tools
+  skeleton "$1"
+  pack_tools "$1"
+  pack "$1" redis-cli redis-check-rdb
+  cp "$1/usr/bin/redis-check-rdb" "$1/usr/bin/redis-server"
+  mkdir "$1/data"
+}
+
+root_of_sqlite() {
+  "$here/packages.sh" sqlite3=sqlite3
+  root_of_toolbox "$1"
+  pack "$1" sqlite3
+}
+
+root_of_rsync() {
+  "$here/packages.sh" rsync=rsync
+  root_of_toolbox "$1"
+  pack "$1" rsync
+}
+
+root_of_web() {
+  "$here/packages.sh" busybox=busybox-static curl=curl
+  root_of_toolbox "$1"
+  pack "$1" busybox curl
+  ln -s busybox "$1/usr/bin/httpd"
 }
 
 for name in "$@"; do
   case $name in
-  busybox | toolbox) tag=$name:latest changes=(-c 'ENV PATH=/usr/bin' -c 'CMD ["sh"]') ;;
+  busybox | toolbox | sqlite | rsync | web) tag=$name:latest changes=(-c 'ENV PATH=/usr/bin' -c 'CMD ["sh"]') ;;
   postgres)
     tag=postgres:15
     changes=(-c 'ENV PATH=/usr/lib/postgresql/15/bin:/usr/sbin:/usr/bin:/sbin:/bin' -c 'ENV PGDATA=/var/lib/postgresql/data'
-      -c 'VOLUME /var/lib/postgresql/data')
+      -c 'VOLUME /var/lib/postgresql/data' -c 'ENTRYPOINT ["/usr/local/bin/docker-entrypoint.sh"]' -c 'CMD ["postgres"]')
+    ;;
+  mariadb)
+    tag=mariadb:10.11
+    changes=(-c 'ENV PATH=/usr/bin' -c 'VOLUME /var/lib/mysql' -c 'ENTRYPOINT ["/usr/local/bin/docker-entrypoint.sh"]'
+      -c 'CMD ["mariadbd"]')
+    ;;
+  redis)
+    tag=redis:7
+    changes=(-c 'ENV PATH=/usr/bin' -c 'VOLUME /data' -c 'WORKDIR /data' -c 'CMD ["redis-server"]')
     ;;
   *) echo "images.sh: no recipe for $name" >&2; exit 2 ;;
   esac

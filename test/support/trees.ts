@@ -32,3 +32,8 @@ export async function treeDifferences(
   if (exit > 1) throw new Error(`compare-trees.sh ${a} ${b}: exit ${exit}\n${output}`);
   return output;
 }
+
+/** A script for a small tree with some of each: quick where the hard one would take too long. */
+export const SMALL_TREE = `mkdir -p "a b/c" empty; echo one >"a b/one"; ln "a b/one" "a b/c/again"; ln -s ../nowhere "a b/link"
+  head -c 300000 /dev/urandom >random; truncate -s 5M sparse; echo end >>sparse; mkfifo fifo; chmod 2750 "a b"
+  setfattr -n user.note -v hi random; setfacl -m u:7:r "a b/one"; chown -hR 70:71 "a b"; touch -hd @-1.5 "a b/link"; touch -d @1600000000.25 empty random .`;

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { VolbakError } from '../../core/errors.ts';
+import { isVolbakError, VolbakError } from '../../core/errors.ts';
 import { Journal } from '../../core/journal.ts';
 import { planAttachment } from '../../engine/attachment.ts';
 import {
@@ -86,11 +86,24 @@ export class BackupJob {
       const manifest = this.#manifest(source, key, started, parents, volumes);
       await commitManifest(this.#repository, manifest, session, this.#env.signal);
       await this.#frames.pending.forget();
+      await this.#frames.cache?.keepManifest(manifest);
+      await this.#frames.cache?.tidy(clock.now());
       return { manifest, durationMs: clock.now().getTime() - started.getTime() };
     } finally {
       await session.end();
     }
   }
+
+  /** A host that may only write has what it wrote itself. */
+  readonly #manifestOf = async (name: SnapshotName): Promise<Manifest> => {
+    try {
+      return await this.#repository.manifest(name);
+    } catch (error) {
+      const kept = isVolbakError(error, 'WRONG_KEY') ? await this.#frames.cache?.manifest(name) : undefined;
+      if (!kept) throw error;
+      return kept;
+    }
+  };
 
   async #findParents(source: ResolvedSource, key: Source): Promise<Parents> {
     const { parent } = this.#options;
@@ -102,7 +115,7 @@ export class BackupJob {
       source: parent?.source ?? key,
       volumes: source.volumes.map((v) => v.name),
     };
-    return findParents(this.#repository, snapshots, wanted, this.#env.emit);
+    return findParents(this.#manifestOf, snapshots, wanted, this.#env.emit);
   }
 
   async #quiesced(source: ResolvedSource, parents: Parents): Promise<VolumeBackup[]> {
@@ -159,6 +172,7 @@ export class BackupJob {
         writer: this.#frames.writer,
         emit,
         reuse,
+        cache: this.#frames.cache,
         ...(isLast && onRead ? { onRead } : {}),
       });
       emit({ event: 'volume-done', volume: volume.name, action: 'read', bytes: result.volume.tarBytes });

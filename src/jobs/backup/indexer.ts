@@ -1,7 +1,7 @@
-import { collectYoungGarbage } from '../../core/collect-garbage.ts';
 import type { FrameHandle } from '../../repository/frame-handle.ts';
 import type { FrameRef } from '../../repository/frame-ref.ts';
 import type { FrameWriter } from '../../repository/frame-writer.ts';
+import type { IndexCache } from '../../repository/index-cache.ts';
 import type { PendingMember } from '../../repository/index-writer.ts';
 import { VolumeIndex } from '../../repository/volume-index.ts';
 import { VolumeDigest } from '../../tar/digest.ts';
@@ -11,8 +11,18 @@ import type { ReaderBatch } from '../read/read.ts';
 import { freeSlab, type SlabMemory } from '../read/slabs.ts';
 import type { ReusedRuns } from './parent-runs.ts';
 
-/** Lines of an index that may wait for their segment's name before the segment is closed early. */
-const MAX_WAITING = 2_000_000;
+/** Lines of an index that may wait for their segment's name before the segment is closed early: they are held in memory. */
+const MAX_WAITING = 50_000;
+
+export interface IndexerOptions {
+  volume: string;
+  writer: FrameWriter;
+  memory: SlabMemory;
+  /** What stands in the gaps of what is read. */
+  reused: ReusedRuns | undefined;
+  /** Keeps the index on this host. */
+  cache: IndexCache | undefined;
+}
 
 /** Joins what the reading thread tells with where the frames were stored: the index of one volume grows. */
 export class VolumeIndexer {
@@ -28,8 +38,7 @@ export class VolumeIndexer {
   /** Rejects when storing failed. */
   readonly failed: Promise<never>;
 
-  /** `reused`: what stands in the gaps of what is read. */
-  constructor(volume: string, writer: FrameWriter, memory: SlabMemory, reused: ReusedRuns | undefined) {
+  constructor({ volume, writer, memory, reused, cache }: IndexerOptions) {
     this.#writer = writer;
     this.#memory = memory;
     this.#reused = reused;
@@ -43,6 +52,7 @@ export class VolumeIndexer {
       pathHash,
       onMember: (member) => this.digest.add(member),
       onFailure: this.#fail,
+      cache,
     });
   }
 
@@ -52,7 +62,6 @@ export class VolumeIndexer {
     this.#tail = this.#tail.then(async () => {
       const handles = await placed;
       freeSlab(this.#memory, batch.slab);
-      collectYoungGarbage();
       this.#take(batch, handles);
       await this.index.lines.flush();
       if (this.index.lines.waiting > MAX_WAITING) await this.#writer.closeSegment();

@@ -40,6 +40,7 @@ export class KnownFrames {
   /** To be called within the session that names `others`: what is not in the store now counts as unknown. */
   async begin(others: readonly SnapshotName[]): Promise<void> {
     this.#others = others;
+    await this.#frames.cache?.open();
     if (this.#present) return;
     this.#present = await presentSegments(this.#repository.store);
     await this.#frames.resume(this.#present);
@@ -87,7 +88,14 @@ export class KnownFrames {
   get #fetch(): FetchOptions {
     const { signal, readAhead: parallel } = this.#env;
     const { store } = this.#repository;
-    return { store, pool: this.#frames.pool, signal, ...(parallel === undefined ? {} : { parallel }) };
+    const { pool, cache } = this.#frames;
+    return {
+      store,
+      pool,
+      signal,
+      ...(cache ? { cache } : {}),
+      ...(parallel === undefined ? {} : { parallel }),
+    };
   }
 
   async #load(manifest: Manifest, volume: string): Promise<void> {

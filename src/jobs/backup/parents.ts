@@ -7,7 +7,6 @@ import { readFrameRefs } from '../../repository/index-reader.ts';
 import type { SnapshotName } from '../../repository/keys.ts';
 import type { Manifest } from '../../repository/manifest.ts';
 import { formatSource } from '../../repository/references.ts';
-import type { Repository } from '../../repository/repository.ts';
 
 /** Manifests looked at, newest first, before a volume counts as new. */
 const MAX_LOOKED_AT = 256;
@@ -29,7 +28,7 @@ const MAX_OTHERS = 16;
  * share a volume continue one another. The newest snapshot of the same source counts too.
  */
 export async function findParents(
-  repository: Repository,
+  manifestOf: (name: SnapshotName) => Promise<Manifest>,
   snapshots: readonly SnapshotName[],
   wanted: { engineId: string; source: SnapshotName['source']; volumes: readonly string[] },
   emit: EventSink,
@@ -40,7 +39,7 @@ export async function findParents(
     if (parents.byVolume.size === wanted.volumes.length) break;
     let manifest: Manifest;
     try {
-      manifest = await repository.manifest(name);
+      manifest = await manifestOf(name);
     } catch (error) {
       emit({ event: 'warning', message: `snapshot ${name.id} is not used as a parent: ${messageOf(error)}` });
       continue;

@@ -3,6 +3,7 @@ import type { EventSink } from '../../core/events.ts';
 import type { Attachment } from '../../engine/attachment.ts';
 import type { SourceVolume } from '../../engine/source.ts';
 import type { FrameWriter } from '../../repository/frame-writer.ts';
+import type { IndexCache } from '../../repository/index-cache.ts';
 import { readIndexRuns } from '../../repository/index-runs.ts';
 import type { ManifestVolume, ManifestWarning } from '../../repository/manifest.ts';
 import type { EngineContext } from '../engine-context.ts';
@@ -26,6 +27,8 @@ export interface VolumeBackupOptions {
   emit: EventSink;
   /** What is taken over from a parent; without it all is read. */
   reuse: Reuse | undefined;
+  /** Keeps the index on this host. */
+  cache: IndexCache | undefined;
   /** Called when all was read, before the rest is stored. */
   onRead?(): Promise<void>;
 }
@@ -61,11 +64,11 @@ async function readAndStore(
   attachment: Attachment,
   listing: Listing,
   runs: ReusedRuns | undefined,
-  { ctx, writer, emit, reuse, onRead }: VolumeBackupOptions,
+  { ctx, writer, emit, reuse, cache, onRead }: VolumeBackupOptions,
 ): Promise<VolumeBackup> {
   const before = { new: writer.newBytes, stored: writer.placedBytes };
   const memory = createSlabs();
-  const indexer = new VolumeIndexer(volume.name, writer, memory, runs);
+  const indexer = new VolumeIndexer({ volume: volume.name, writer, memory, reused: runs, cache });
   const reading = reuse?.plan.reading ?? listing;
   const total = reuse?.plan.bytes ?? listing.bytes;
   let result = NOTHING_READ;

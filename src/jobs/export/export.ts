@@ -81,9 +81,15 @@ class ArchiveJoiner {
   }
 }
 
-/** What a volume is called in the archive: its mount path, or its name where it was backed up by itself. */
-function prefixOf(volume: { name: string; destinations: string[] }, bare: boolean): string {
-  return bare ? '' : (volume.destinations[0] ?? volume.name);
+/**
+ * What a volume is called in the archive: its mount path, or its name where it was backed up by itself. What a handler
+ * printed is a file, and no volume's.
+ */
+function prefixOf(
+  volume: { name: string; destinations: string[]; captured?: boolean | undefined },
+  bare: boolean,
+): string {
+  return bare || volume.captured ? '' : (volume.destinations[0] ?? volume.name);
 }
 
 /** Writes volumes of a snapshot as one plain tar. `bare`: one volume without a prefix. */

@@ -1,0 +1,101 @@
+import type Dockerode from 'dockerode';
+import { processIdentity } from '../core/process-identity.ts';
+import type { EngineConnection } from './connect.ts';
+import { engineError, removeLeftover } from './helper.ts';
+import { HELPER_LABEL, OWNER_LABEL, SCRATCH_LABEL } from './labels.ts';
+
+/** A service started on scratch volumes, without network. */
+export interface ServiceSpec {
+  name: string;
+  /** Id of the image. */
+  image: string;
+  /** In place of the image's entrypoint and command. */
+  entrypoint?: readonly string[] | undefined;
+  user?: string | undefined;
+  env: Readonly<Record<string, string>>;
+  volumes: readonly { volume: string; target: string }[];
+  /** It shall stay when the run is over: then it has no label by which leftovers are removed. */
+  keep: boolean;
+}
+
+export interface Service {
+  readonly id: string;
+  readonly name: string;
+  /** Undefined while it runs, then its exit code. */
+  exitCode(): Promise<number | undefined>;
+  /** Its last lines. */
+  log(): Promise<string[]>;
+  /** Removes it, running or not, with the anonymous volumes that its image brought. */
+  remove(): Promise<void>;
+}
+
+function createOptions(engine: EngineConnection, spec: ServiceSpec): Dockerode.ContainerCreateOptions {
+  const owner: Record<string, string> = spec.keep
+    ? {}
+    : { [HELPER_LABEL]: 'drill', [OWNER_LABEL]: processIdentity() };
+  return {
+    name: spec.name,
+    Image: spec.image,
+    ...(spec.entrypoint ? { Entrypoint: [...spec.entrypoint], Cmd: [] } : {}),
+    ...(spec.user === undefined ? {} : { User: spec.user }),
+    Env: Object.entries(spec.env).map(([key, value]) => `${key}=${value}`),
+    Labels: { [SCRATCH_LABEL]: 'drill', ...owner },
+    // Asked by us, many times a second: the image's own interval would be part of the recovery time.
+    Healthcheck: { Test: ['NONE'] },
+    HostConfig: {
+      AutoRemove: false,
+      NetworkMode: 'none',
+      SecurityOpt: engine.info.selinux ? ['label=disable'] : [],
+      LogConfig: { Type: 'json-file', Config: { 'max-size': '1m', 'max-file': '1' } },
+      Mounts: spec.volumes.map(({ volume, target }) => ({
+        Type: 'volume',
+        Source: volume,
+        Target: target,
+        ReadOnly: false,
+        // What was restored is all: an empty volume must not be filled from the image.
+        VolumeOptions: { NoCopy: true },
+      })) as Dockerode.MountConfig,
+    },
+  };
+}
+
+/** Creates and starts a service. Raises HELPER_FAILED in the engine's words; then nothing is left of it. */
+export async function startService(engine: EngineConnection, spec: ServiceSpec): Promise<Service> {
+  const container = await engine.docker
+    .createContainer(createOptions(engine, spec))
+    .catch((error: unknown) => {
+      throw engineError(error, 'the service could not be created');
+    });
+  const remove = () => removeLeftover(engine, container.id, spec.image);
+  try {
+    await container.start();
+  } catch (error) {
+    await remove().catch(() => {});
+    throw engineError(error, 'the service could not be started');
+  }
+  return {
+    id: container.id,
+    name: spec.name,
+    async exitCode() {
+      const { State } = await container.inspect();
+      return State.Running ? undefined : State.ExitCode;
+    },
+    log: () => lastLines(container),
+    remove,
+  };
+}
+
+/** Docker puts eight bytes before each piece; pieces are lines here. */
+async function lastLines(container: Dockerode.Container): Promise<string[]> {
+  const bytes = await container
+    .logs({ stdout: true, stderr: true, tail: 10, follow: false })
+    .catch(() => Buffer.alloc(0));
+  const lines: string[] = [];
+  const log = Buffer.from(bytes);
+  for (let at = 0; at + 8 <= log.length; ) {
+    const length = log.readUInt32BE(at + 4);
+    lines.push(...log.toString('utf8', at + 8, at + 8 + length).split('\n'));
+    at += 8 + length;
+  }
+  return lines.filter((line) => line.trim() !== '');
+}

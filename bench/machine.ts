@@ -30,7 +30,7 @@ export function machine(host: string, disk: string, node: string): string[] {
     `Docker ${first('docker', '-H', host, 'version', '-f', '{{.Server.Version}}')}, storage driver ${first('docker', '-H', host, 'info', '-f', '{{.Driver}}')}`,
     `Node ${first(node, '--version')}; ${first('zstd', '--version')
       .replace(/[*\s]+/g, ' ')
-      .trim()}; ${first('tar', '--version')}`,
+      .trim()}; ${first('tar', '--version')}; ${first('borg', '--version')}; ${first('restic', 'version')}`,
     `load average when it began: ${os
       .loadavg()
       .map((load) => load.toFixed(1))

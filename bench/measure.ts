@@ -1,85 +1,95 @@
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 
 export interface Measured {
   seconds: number;
-  /** Highest sum of the resident memory of the process and its children; 0 where not sampled. */
+  /** Highest sum of the resident memory of the tool's processes, in bytes: the command, its children, its containers. */
   peakBytes: number;
   stdout: string;
 }
 
+export interface RunOptions {
+  env?: Record<string, string>;
+  cwd?: string;
+  /** Directory of an engine whose containers are all the tool's: they count too. Absent: memory is not sampled. */
+  engine?: string;
+}
+
 const SAMPLE_MS = 50;
-
-/** Parent of every process, from /proc/<pid>/stat; a process that ends meanwhile is left out. */
-function parents(): Map<number, number> {
-  const found = new Map<number, number>();
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const stat = readFileSync(`/proc/${name}/stat`, 'latin1');
-      found.set(Number(name), Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]));
-    } catch {}
-  }
-  return found;
-}
-
-function residentBytes(pid: number): number {
+const PAGE_BYTES = 4096;
+function read(file: string): string {
   try {
-    const line = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'));
-    return Number(line?.[1] ?? 0) * 1024;
+    return readFileSync(file, 'latin1');
   } catch {
-    return 0;
+    return ''; // it ended meanwhile
   }
 }
 
-/** Resident memory of a process and all below it. Pages that two of them share count twice. */
-function treeBytes(root: number): number {
-  const parent = parents();
-  const tree = new Set([root]);
-  for (let grown = true; grown; ) {
-    grown = false;
-    for (const [pid, above] of parent) {
-      if (tree.has(above) && !tree.has(pid)) grown = tree.add(pid).size > 0;
-    }
+/** A process and all below it. Asks each for its children: to look at every process of the machine would cost too much. */
+function* family(pid: number): Generator<number> {
+  yield pid;
+  let threads: string[] = [];
+  try {
+    threads = readdirSync(`/proc/${pid}/task`);
+  } catch {}
+  for (const thread of threads) {
+    const children = read(`/proc/${pid}/task/${thread}/children`).trim();
+    for (const child of children === '' ? [] : children.split(' ')) yield* family(Number(child));
   }
-  return [...tree].reduce((sum, pid) => sum + residentBytes(pid), 0);
+}
+
+/** First process of each container that runs. Not children of the engine, but named in its directory of bundles. */
+function containers(engine: string): number[] {
+  const bundles = path.join(engine, 'exec/containerd/daemon/io.containerd.runtime.v2.task/moby');
+  let ids: string[] = [];
+  try {
+    ids = readdirSync(bundles);
+  } catch {}
+  return ids.map((id) => Number(read(path.join(bundles, id, 'init.pid')))).filter((pid) => pid > 0);
+}
+
+/** Pages that two processes share count twice. */
+function residentBytes(pids: Iterable<number>): number {
+  let pages = 0;
+  for (const pid of pids) pages += Number(read(`/proc/${pid}/statm`).split(' ')[1] ?? 0);
+  return pages * PAGE_BYTES;
 }
 
 /** Runs a command to its end and takes its wall time; raises where it fails. */
-export async function run(
-  command: string,
-  args: string[],
-  env: Record<string, string> = {},
-  sample = false,
-): Promise<Measured> {
+export async function run(command: string, args: string[], options: RunOptions = {}): Promise<Measured> {
+  const { engine } = options;
+  let [stdout, stderr, peakBytes] = ['', '', 0];
   const begun = process.hrtime.bigint();
   const child = spawn(command, args, {
-    env: { ...process.env, ...env },
+    env: { ...process.env, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
-  let stdout = '';
-  let stderr = '';
+  const exited = new Promise<[number | null, bigint]>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (exit) => resolve([exit, process.hrtime.bigint()]));
+  });
   child.stdout.on('data', (chunk) => {
     stdout += chunk;
   });
   child.stderr.on('data', (chunk) => {
     stderr = (stderr + chunk).slice(-2000);
   });
-  let peakBytes = 0;
-  const timer = sample
-    ? setInterval(() => {
-        peakBytes = Math.max(peakBytes, treeBytes(child.pid as number));
-      }, SAMPLE_MS)
-    : undefined;
-  const exit = await new Promise<number | null>((resolve, reject) => {
-    child.on('error', reject);
-    child.on('close', resolve);
-  }).finally(() => clearInterval(timer));
-  const seconds = Number(process.hrtime.bigint() - begun) / 1e9;
+  const look = () => {
+    const all = [child.pid as number, ...containers(engine as string)];
+    peakBytes = Math.max(
+      peakBytes,
+      all.reduce((bytes, pid) => bytes + residentBytes(family(pid)), 0),
+    );
+  };
+  const timer = engine === undefined ? undefined : setInterval(look, SAMPLE_MS);
+  const [exit, ended] = await exited.finally(() => clearInterval(timer));
   if (exit !== 0) throw new Error(`${command} ${args.join(' ')}: exit ${exit}\n${stderr}${stdout}`);
-  return { seconds, peakBytes, stdout };
+  return { seconds: Number(ended - begun) / 1e9, peakBytes, stdout };
 }
 
+/** The value in the middle; between two of them their mean. NaN of none. */
 export function median(values: number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;

@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # npm run bench: prepares the machine, starts a private engine, measures, prints a table, writes bench/results.md.
-#   npm run bench -- [--runs 5] [--large] [--stores] [--gigabytes 1.3]
-#   --large: memory on about 10 GB, too (needs 30 GB); --stores: S3 (Ceph) and SFTP (OpenSSH) on this machine
+#   npm run bench -- [--runs 5] [--gigabytes 1.3] [--only name,...] [--large] [--million] [--stores]
+#   --only: sets of data (tree, database, small, media), cases (first, unchanged, restore, single, export, archive, changed,
+#     byte, added, touched, renamed) or both (tree-first); first comes always
+#   --large: 10 GB and how time grows, one round (needs 50 GB); --million: 1,000,000 small files, one round
+#   --stores: S3 (Ceph) and SFTP (OpenSSH) on this machine
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 test/support/packages.sh dockerd=docker.io docker=docker.io iptables=iptables zstd=zstd busybox=busybox-static xz=xz-utils \
-  bzip2=bzip2 setfattr=attr setfacl=acl
+  bzip2=bzip2 setfattr=attr setfacl=acl restic=restic borg=borgbackup
 # `npm run` puts node_modules/.bin first on PATH; `npm ci` removes the node in there and needs the other one.
 if [[ ! node_modules/.package-lock.json -nt package-lock.json ]]; then
   PATH=$(tr : '\n' <<<"$PATH" | grep -v '/node_modules/\.bin$' | paste -sd :) npm ci --no-progress </dev/null

@@ -43,9 +43,10 @@ function segmentsOf(repository: string): string[] {
     .map((name) => path.join(root, name));
 }
 
-/** First backup and restore of the container `bench` against S3 and SFTP, beside a local directory and the bare clients. */
+/** First backup and restore of a container against S3 and SFTP, beside a local directory and the bare clients. */
 export async function measureStores(
   servers: StoreServers,
+  container: string,
   work: string,
   rounds: number,
   volbak: Volbak,
@@ -70,9 +71,9 @@ export async function measureStores(
     for (const directory of [local, sftpDirectory]) rmSync(directory, { recursive: true, force: true });
     const s3 = `s3://bench/round-${round}?endpoint=${servers.endpoint}`;
     const sftp = `sftp://root@127.0.0.1:${servers.sshPort}${sftpDirectory}?key=${servers.sshd}/id&known-hosts=${servers.sshd}/known_hosts`;
-    await timed('local', local, 'backup', 'bench');
-    await timed('s3', s3, 'backup', 'bench');
-    await timed('sftp', sftp, 'backup', 'bench');
+    await timed('local', local, 'backup', container);
+    await timed('s3', s3, 'backup', container);
+    await timed('sftp', sftp, 'backup', container);
     const segments = segmentsOf(local);
     taken.sdk.push(await putWithSdk(client, 'bench', `sdk-${round}`, segments));
     taken.sftpPut.push(await putWithSftp(servers, work, segments));
@@ -82,7 +83,7 @@ export async function measureStores(
       ['restoreSftp', sftp],
     ];
     for (const [name, repository] of restores) {
-      await timed(name, repository, 'restore', 'bench', '--to-volume', 'bench-restored');
+      await timed(name, repository, 'restore', container, '--to-volume', 'bench-restored');
       execFileSync('docker', ['-H', process.env.DOCKER_HOST ?? '', 'volume', 'rm', 'bench-restored'], {
         stdio: 'ignore',
       });

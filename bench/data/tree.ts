@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
-import { appendFileSync, closeSync, copyFileSync, mkdirSync, openSync, statSync, writeSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { appendFileSync, mkdirSync, realpathSync } from 'node:fs';
 import path from 'node:path';
 
 export interface TreeSize {
@@ -14,7 +14,12 @@ interface Found {
 }
 
 const MiB = 1024 * 1024;
-const SOURCES = ['/usr/share', '/usr/lib', '/usr/bin', path.resolve(import.meta.dirname, '../node_modules')];
+const SOURCES = [
+  '/usr/share',
+  '/usr/lib',
+  '/usr/bin',
+  realpathSync(path.resolve(import.meta.dirname, '../../node_modules')),
+];
 
 /** Regular files of this machine in an order that is mixed, and the same each time. */
 function realFiles(): Found[] {
@@ -77,29 +82,6 @@ export function makeTree(target: string, limit: TreeSize): TreeSize {
     }
     sum.files += chosen.length;
     sum.bytes += chosen.reduce((bytes, file) => bytes + file.size, 0);
-  }
-  return sum;
-}
-
-/** Adds `bytes` of what does not compress: half of it new random files of 1 to 64 MiB, the other half copies of these. */
-export function addRandom(target: string, bytes: number): TreeSize {
-  const sum: TreeSize = { files: 0, bytes: 0 };
-  const place = path.join(target, 'random');
-  mkdirSync(place);
-  const made: string[] = [];
-  for (let size = 1; sum.bytes < bytes / 2; size = (size * 5) % 67) {
-    const name = path.join(place, `${made.length}`);
-    const file = openSync(name, 'w');
-    for (let n = 0; n < size; n++) writeSync(file, randomBytes(MiB));
-    closeSync(file);
-    made.push(name);
-    sum.files++;
-    sum.bytes += size * MiB;
-  }
-  for (const name of made) {
-    copyFileSync(name, `${name}-again`);
-    sum.files++;
-    sum.bytes += statSync(name).size;
   }
   return sum;
 }

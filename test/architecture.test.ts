@@ -159,15 +159,18 @@ describe('drivers are imported in one place', () => {
     ['commander', /^commander/, /^cli\//],
     ['cli-progress', /^cli-progress/, /^cli\//],
     ['zstd-codec', /^zstd-codec/, /^codec\//],
+    ['age-encryption', /^age-encryption/, /^core\/age\.ts$/],
   ])('%s', (_, name, place) => {
     expect(packageUses(name, (file) => place.test(file))).toEqual([]);
   });
 
-  it('lazily: no static import of dockerode, ssh2, the AWS SDK or zstd-codec as a value', () => {
+  it('lazily: no static import of dockerode, ssh2, the AWS SDK, zstd-codec or age-encryption as a value', () => {
     const wrong = FILES.flatMap((file) =>
       codeOf(file)
         .split('\n')
-        .filter((line) => /^import (?!type ).*'(dockerode|ssh2|@aws-sdk\/.*|zstd-codec)'/.test(line))
+        .filter((line) =>
+          /^import (?!type ).*'(dockerode|ssh2|@aws-sdk\/.*|zstd-codec|age-encryption)'/.test(line),
+        )
         .map((line) => `${file}: ${line}`),
     );
     expect(wrong).toEqual([]);

@@ -8,11 +8,14 @@ import * as diff from './commands/diff.ts';
 import * as doctor from './commands/doctor.ts';
 import * as drill from './commands/drill.ts';
 import * as exporting from './commands/export.ts';
+import * as forget from './commands/forget.ts';
 import * as handle from './commands/handle.ts';
 import * as helper from './commands/helper.ts';
 import * as importing from './commands/import.ts';
 import * as init from './commands/init.ts';
+import * as key from './commands/key.ts';
 import * as ls from './commands/ls.ts';
+import * as prune from './commands/prune.ts';
 import * as recipes from './commands/recipes.ts';
 import * as restore from './commands/restore.ts';
 import * as show from './commands/show.ts';
@@ -44,13 +47,26 @@ const COMMANDS = [
   drill,
   handle,
   recipes,
+  key,
+  forget,
+  prune,
   helper,
   doctor,
   completion,
 ];
 
 /** Commands that show something: with --json they print one document. */
-const SHOWING = new Set(['snapshots', 'show', 'ls', 'diff', 'doctor', 'helper', 'recipes', 'completion']);
+const SHOWING = new Set([
+  'snapshots',
+  'show',
+  'ls',
+  'diff',
+  'doctor',
+  'helper',
+  'key',
+  'recipes',
+  'completion',
+]);
 
 /** Streams that the command line writes to. */
 export interface Streams {
@@ -96,6 +112,7 @@ function buildProgram(register: Register, streams: Streams): Command {
         .argParser(duration)
         .default(120_000, '2m'),
     )
+    .option('--trust', 'take unknown writers of an encrypted repository for known from now on')
     .showHelpAfterError('(volbak --help lists commands and options)')
     .configureOutput({ writeOut: streams.stdout, writeErr: safeError(streams) })
     .configureHelp({ optionDescription: describeOption })

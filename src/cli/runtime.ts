@@ -5,6 +5,9 @@ import { formatDuration } from '../core/units.ts';
 import type { EngineConnection } from '../engine/connect.ts';
 import type { EngineContext, LaneKind } from '../jobs/engine-context.ts';
 import type { JobEnvironment } from '../jobs/environment.ts';
+import type { Need, PinnedAccess } from '../jobs/open/access.ts';
+import type { Secrets } from '../repository/key-slots.ts';
+import type { PinFile } from '../repository/pins.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { Store } from '../store/store.ts';
 import type { Output } from './render/output.ts';
@@ -27,6 +30,7 @@ export interface GlobalOptions {
   limitUpload?: number;
   limitDownload?: number;
   retryFor: number;
+  trust?: boolean;
 }
 
 /** Segments (32 MiB each) and reads (about 12 MiB each) on their way to and from a server at once. */
@@ -40,6 +44,7 @@ export class Runtime {
   readonly environment: Environment;
   readonly signal: AbortSignal;
   #store: Store | undefined;
+  #secrets: Promise<Secrets> | undefined;
   readonly #stores: Store[] = [];
 
   constructor(options: GlobalOptions, output: Output, signal: AbortSignal) {
@@ -106,19 +111,62 @@ export class Runtime {
     return tried;
   }
 
-  /** Raises REPOSITORY_MISSING. */
-  async repository(): Promise<Repository> {
-    const { Repository } = await import('../repository/repository.ts');
-    return Repository.open(await this.store());
-  }
-
-  /** The repository, made where its place is absent or empty. */
-  async repositoryOrNew(): Promise<Repository> {
+  /** The repository; one that is encrypted must be readable unless told. Raises REPOSITORY_MISSING, WRONG_KEY. */
+  async repository(need: Need = 'read'): Promise<Repository> {
     const { Repository } = await import('../repository/repository.ts');
     const store = await this.store();
-    const { repository, created } = await Repository.openOrInit(store, systemClock.now());
+    return Repository.open(store, await this.access(store, this.location, need));
+  }
+
+  /**
+   * The repository, made where its place is absent or empty. An encrypted one can be written to without an identity.
+   * Raises WRONG_KEY, also where an encrypted one was in that place.
+   */
+  async repositoryOrNew(location = this.location, need: Need = 'write'): Promise<Repository> {
+    const [{ Repository }, { readDescriptor }, { refuseNewInPlaceOfEncrypted }] = await Promise.all([
+      import('../repository/repository.ts'),
+      import('../repository/descriptor.ts'),
+      import('../jobs/open/access.ts'),
+    ]);
+    const store = location === this.location ? await this.store() : await this.openStore(location);
+    if (!(await readDescriptor(store))) await refuseNewInPlaceOfEncrypted(await this.pin(store, location));
+    const access = await this.access(store, location, need);
+    const { repository, created } = await Repository.openOrInit(store, systemClock.now(), access);
     if (created) this.output.emit({ event: 'repository-created', repository: store.label });
     return repository;
+  }
+
+  /** How a repository is opened: with which keys, and what must be as it was before. */
+  async access(store: Store, location: string, need: Need): Promise<PinnedAccess> {
+    const { PinnedAccess } = await import('../jobs/open/access.ts');
+    return new PinnedAccess({
+      need,
+      pin: await this.pin(store, location),
+      stateDirectory: this.environment.stateDirectory,
+      secrets: () => this.secrets(),
+      namesKey: async () => (await import('../config/secrets.ts')).readSource(this.environment.namesKey),
+      trust: this.options.trust ?? false,
+      emit: this.output.emit,
+    });
+  }
+
+  /** What opens encrypted repositories, from the environment. Raises WRONG_KEY for what cannot be understood. */
+  secrets(): Promise<Secrets> {
+    this.#secrets ??= (async () => {
+      const { readIdentities, readPassphrase } = await import('../config/secrets.ts');
+      const identities = await readIdentities(this.environment.identity);
+      const passphrase = await readPassphrase(this.environment.passphrase);
+      return passphrase === undefined ? { identities } : { identities, passphrase };
+    })();
+    return this.#secrets;
+  }
+
+  /** Labels of S3 leave out the server. */
+  async pin(store: Store, location: string): Promise<PinFile> {
+    const { PinFile } = await import('../repository/pins.ts');
+    const endpoint = /^s3:/.test(location) ? new URL(location).searchParams.get('endpoint') : null;
+    const place = endpoint === null ? store.label : `${store.label}?endpoint=${endpoint}`;
+    return new PinFile(this.environment.stateDirectory, place);
   }
 
   /** Connects to the engine, and first keeps the promises of runs that were killed. */

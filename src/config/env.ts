@@ -15,9 +15,26 @@ export interface Environment {
   user: string;
   sshAgentSocket: string | undefined;
   sftpPassword: string | undefined;
+  /** What opens encrypted repositories: see secrets.ts. */
+  identity: SecretSource;
+  passphrase: SecretSource;
+  newPassphrase: SecretSource;
+  namesKey: SecretSource;
   noColor: boolean;
   /** For what follows Docker's and SSH's own rules: DOCKER_HOST, DOCKER_CONTEXT, SSH_AUTH_SOCK, … */
   raw: NodeJS.ProcessEnv;
+}
+
+/** A secret itself, or the file that it is in. */
+export interface SecretSource {
+  /** How to name it in messages. */
+  variable: string;
+  value: string | undefined;
+  file: string | undefined;
+}
+
+function secretSource(env: NodeJS.ProcessEnv, variable: string): SecretSource {
+  return { variable, value: env[variable] || undefined, file: env[`${variable}_FILE`] || undefined };
 }
 
 function xdg(value: string | undefined, fallback: string): string {
@@ -38,6 +55,10 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     user: env.USER || userInfo().username,
     sshAgentSocket: env.SSH_AUTH_SOCK || undefined,
     sftpPassword: env.VOLBAK_SFTP_PASSWORD || undefined,
+    identity: secretSource(env, 'VOLBAK_IDENTITY'),
+    passphrase: secretSource(env, 'VOLBAK_PASSPHRASE'),
+    newPassphrase: secretSource(env, 'VOLBAK_NEW_PASSPHRASE'),
+    namesKey: secretSource(env, 'VOLBAK_NAMES_KEY'),
     noColor: (env.NO_COLOR ?? '') !== '' || env.TERM === 'dumb',
     raw: env,
   };

@@ -1,6 +1,6 @@
 /** Maps an async sequence with up to `ahead` calls of `map` under way; results come in order. */
 export async function* readAhead<T, R>(
-  source: AsyncIterable<T>,
+  source: AsyncIterable<T> | Iterable<T>,
   ahead: number,
   map: (item: T) => Promise<R>,
 ): AsyncGenerator<R> {

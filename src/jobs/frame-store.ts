@@ -23,7 +23,9 @@ export function openFrameStore(env: JobEnvironment, repository: Repository): Fra
   const table = FrameTable.create();
   const pool = createFramePool({ table: table.shared });
   const pending = new PendingFrames(env.cacheDirectory, repository.descriptor.id);
-  const cache = env.cacheIndexes ? new IndexCache(env.cacheDirectory, repository.descriptor.id) : undefined;
+  // A host without an identity has nothing else to compare with.
+  const worth = env.cacheIndexes || repository.descriptor.encryption !== null;
+  const cache = worth ? new IndexCache(env.cacheDirectory, repository.descriptor.id) : undefined;
   const writer = new FrameWriter({
     store: repository.store,
     pool,

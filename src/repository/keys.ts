@@ -12,8 +12,21 @@ export const SNAPSHOTS = 'snapshots/';
 export const SESSIONS = 'sessions/';
 export const CONDEMNED = 'condemned/';
 export const DOOMED = 'doomed/';
+/** Of an encrypted repository: its identity's secret half, once for each who may open it. */
+export const KEYS = 'keys/';
+export const PRUNED = 'pruned/';
 /** What stores are tried out with. */
 export const PROBES = 'probe-';
+
+/** What is not encrypted in an encrypted repository: docs/format.md, "Encryption", says why. */
+export function isPlainKey(key: string): boolean {
+  return key === DESCRIPTOR || [KEYS, SESSIONS, DOOMED, PROBES].some((prefix) => key.startsWith(prefix));
+}
+
+/** Segments are named by what is in them, so none is ever replaced by another. */
+export function isSegmentKey(key: string): boolean {
+  return key.startsWith(SEGMENTS);
+}
 
 /** Percent-encodes one part of a key; what is left is safe on every store. */
 function encodePart(part: string): string {
@@ -48,12 +61,28 @@ export interface SnapshotName {
   source: Source;
 }
 
+/** `condemned/<source>/<id>.<8 hex digits>.json.zst`: several copies of one snapshot stand side by side. */
+export function condemnedKey(source: Source, id: string, copy: string): string {
+  return `${CONDEMNED}${sourceKey(source)}/${id}.${copy}.json.zst`;
+}
+
 /** The snapshot that a key of a manifest names; undefined for other keys. */
 export function parseManifestKey(key: string): SnapshotName | undefined {
-  const match =
-    /^snapshots\/([^/]+)\/(container|volume)\/([^/]+)\/(\d{8}T\d{6}Z-[0-9a-f]{6})\.json\.zst$/.exec(key);
+  return key.startsWith(SNAPSHOTS) ? parseName(key.slice(SNAPSHOTS.length), /^$/) : undefined;
+}
+
+/** The snapshot whose manifest a key of a condemned copy names; undefined for other keys. */
+export function parseCondemnedKey(key: string): SnapshotName | undefined {
+  return key.startsWith(CONDEMNED) ? parseName(key.slice(CONDEMNED.length), /^\.[0-9a-f]{8}$/) : undefined;
+}
+
+function parseName(rest: string, copy: RegExp): SnapshotName | undefined {
+  const match = /^([^/]+)\/(container|volume)\/([^/]+)\/(\d{8}T\d{6}Z-[0-9a-f]{6})([^/]*)\.json\.zst$/.exec(
+    rest,
+  );
   if (!match) return undefined;
-  const [, host = '', kind = '', name = '', id = ''] = match;
+  const [, host = '', kind = '', name = '', id = '', tail = ''] = match;
+  if (!copy.test(tail)) return undefined;
   try {
     return {
       id,

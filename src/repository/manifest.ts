@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { loadCodec } from '../codec/zstd.ts';
-import { VolbakError } from '../core/errors.ts';
+import { isVolbakError, VolbakError } from '../core/errors.ts';
 import { type FrameRef, isFrameRef } from './frame-ref.ts';
+import { checkSignature } from './signature.ts';
 
 const frameRef = z.custom<FrameRef>(isFrameRef, 'not a frame reference');
 const hex64 = z.string().regex(/^[0-9a-f]{64}$/);
@@ -82,6 +83,14 @@ const schema = z.object({
   /** Mounts of the container that are no volumes and were left out. */
   leftOut: z.array(z.object({ type: z.string(), destination: z.string(), source: z.string().optional() })),
   volumes: z.array(volume),
+  /** Ed25519 over all but where frames lie; absent in manifests of volbak before it signed. */
+  signature: z
+    .object({
+      /** The writer's public key, 32 bytes in base64. */
+      key: z.string().regex(/^[A-Za-z0-9+/]{43}=$/),
+      value: z.string().regex(/^[A-Za-z0-9+/]{86}==$/),
+    })
+    .optional(),
 });
 
 /** The commit point of a snapshot: docs/format.md describes each field. */
@@ -113,9 +122,14 @@ export async function decodeManifest(stored: Buffer, name: string): Promise<Mani
   try {
     const codec = await loadCodec();
     const raw = codec.decompress(stored, size);
-    return schema.parse(JSON.parse(Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength).toString('utf8')));
+    const value = JSON.parse(Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength).toString('utf8'));
+    schema.parse(value);
+    // As it was written, with fields that a later volbak may add: they are signed, too, and a copy keeps them.
+    checkSignature(value as Manifest);
+    return value as Manifest;
   } catch (error) {
-    throw new VolbakError('INTEGRITY', `the manifest of ${name} is damaged`, {
+    const why = isVolbakError(error) ? `: ${error.message}` : '';
+    throw new VolbakError('INTEGRITY', `the manifest of ${name} is damaged${why}`, {
       cause: error,
       hint: 'Run `volbak verify`; other snapshots are not touched by this.',
     });

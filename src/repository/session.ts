@@ -1,15 +1,17 @@
 import { randomBytes } from 'node:crypto';
-import { isVolbakError, VolbakError } from '../core/errors.ts';
+import { VolbakError } from '../core/errors.ts';
 import type { Store } from '../store/store.ts';
-import { DOOMED, manifestKey, parseSegmentKey, SEGMENTS, SESSIONS, type SnapshotName } from './keys.ts';
+import { readDoomed } from './doomed.ts';
+import { manifestKey, parseSegmentKey, SEGMENTS, SESSIONS, type SnapshotName } from './keys.ts';
 
-const HEARTBEAT_MS = 5 * 60_000;
+/** How often a session shows that it lives. */
+export const HEARTBEAT_MS = 5 * 60_000;
 /** A session whose last heartbeat is older gives up: a pruner may take it for dead. */
-const STALE_MS = 30 * 60_000;
+export const STALE_MS = 30 * 60_000;
 
 export interface SessionOptions {
   store: Store;
-  kind: 'backup' | 'restore' | 'export' | 'copy' | 'drill';
+  kind: 'backup' | 'restore' | 'export' | 'copy' | 'drill' | 'prune' | 'repair';
   /** Snapshots whose frames may be used. */
   uses: readonly SnapshotName[];
   /** Wall clock in milliseconds: unlike the monotonic one it goes on while a laptop sleeps. */
@@ -21,7 +23,10 @@ export class Session {
   readonly id: string;
   readonly #options: SessionOptions;
   readonly #keys: string[] = [];
-  #lastBeat = 0;
+  #beats = 0;
+  #lastBeat: number | undefined;
+  /** Set once a heartbeat came too late: a pruner may have taken this for dead meanwhile, whatever it shows now. */
+  #lost = false;
   #timer: NodeJS.Timeout | undefined;
 
   private constructor(options: SessionOptions) {
@@ -47,19 +52,27 @@ export class Session {
   async #beat(): Promise<void> {
     const { store, kind, uses, now } = this.#options;
     const time = now();
-    const key = `${SESSIONS}${this.id}/${String(this.#keys.length).padStart(6, '0')}.json`;
+    if (this.#isLate(time)) return;
+    // Counted here: the last one may still be on its way.
+    const key = `${SESSIONS}${this.id}/${String(this.#beats++).padStart(6, '0')}.json`;
     const body = { id: this.id, kind, time: new Date(time).toISOString(), uses: uses.map((s) => s.id) };
     await store.put(key, Buffer.from(JSON.stringify(body)));
     this.#keys.push(key);
     this.#lastBeat = time;
   }
 
+  #isLate(time: number): boolean {
+    if (this.#lastBeat !== undefined && time - this.#lastBeat > STALE_MS) this.#lost = true;
+    return this.#lost;
+  }
+
   /** Raises REPOSITORY_BUSY where the session may have been taken for dead. */
   async check(): Promise<void> {
     const { store, now } = this.#options;
-    let alive = false;
-    for await (const _ of store.list(`${SESSIONS}${this.id}/`)) alive = true;
-    if (!alive || now() - this.#lastBeat > STALE_MS) {
+    const standing = new Set<string>();
+    for await (const { key } of store.list(`${SESSIONS}${this.id}/`)) standing.add(key);
+    // The first one: a later heartbeat may have come after a pruner removed the others.
+    if (this.#isLate(now()) || !standing.has(this.#keys[0] as string)) {
       throw new VolbakError(
         'REPOSITORY_BUSY',
         `this run slept too long: a prune of ${store.label} may have taken its frames`,
@@ -74,7 +87,7 @@ export class Session {
   async checkSegments(needed: ReadonlySet<string>): Promise<void> {
     const { store } = this.#options;
     await this.check();
-    const doomed = await doomedSegments(store);
+    const doomed = new Set((await readDoomed(store)).flatMap((note) => note.segments));
     const present = await presentSegments(store);
     for (const name of needed) {
       if (!present.has(name) || doomed.has(name)) {
@@ -96,24 +109,6 @@ export class Session {
   }
 }
 
-/** Names of segments that prunes are about to delete. A note that is gone again was a prune that ended. */
-async function doomedSegments(store: Store): Promise<Set<string>> {
-  const doomed = new Set<string>();
-  for await (const { key } of store.list(DOOMED)) {
-    try {
-      const note = JSON.parse((await store.get(key)).toString('utf8')) as { segments?: unknown };
-      if (!Array.isArray(note.segments))
-        throw new VolbakError('INTEGRITY', `${key} in ${store.label} is damaged`);
-      for (const name of note.segments) doomed.add(String(name));
-    } catch (error) {
-      if (isVolbakError(error, 'STORE_NOT_FOUND')) continue;
-      if (isVolbakError(error)) throw error;
-      throw new VolbakError('INTEGRITY', `${key} in ${store.label} is damaged`, { cause: error });
-    }
-  }
-  return doomed;
-}
-
 /** Names of all segments in the store. */
 export async function presentSegments(store: Store): Promise<Set<string>> {
   const present = new Set<string>();
@@ -122,4 +117,15 @@ export async function presentSegments(store: Store): Promise<Set<string>> {
     if (name) present.add(name);
   }
   return present;
+}
+
+/**
+ * Names of the segments whose frames a new snapshot may take: those in the store that no prune is about to delete. (A note
+ * is listed first: one that comes later is seen by the commit.)
+ */
+export async function usableSegments(store: Store): Promise<Set<string>> {
+  const doomed = await readDoomed(store);
+  const usable = await presentSegments(store);
+  for (const { segments } of doomed) for (const name of segments) usable.delete(name);
+  return usable;
 }

@@ -1,3 +1,4 @@
+import { type Clock, systemClock } from '../core/clock.ts';
 import { VolbakError } from '../core/errors.ts';
 import { assertKey } from './keys.ts';
 import type { GetOptions, PutOptions, Store, StoredObject } from './store.ts';
@@ -5,7 +6,13 @@ import type { GetOptions, PutOptions, Store, StoredObject } from './store.ts';
 /** A store in memory, for tests and for measuring without a disk. */
 export class MemoryStore implements Store {
   readonly label = 'memory';
+  readonly #clock: Clock;
   readonly #objects = new Map<string, { bytes: Buffer; modified: Date }>();
+
+  /** `clock` is the store's own. */
+  constructor(clock: Clock = systemClock) {
+    this.#clock = clock;
+  }
 
   async put(key: string, bytes: Uint8Array, options: PutOptions = {}): Promise<void> {
     assertKey(key);
@@ -13,7 +20,7 @@ export class MemoryStore implements Store {
     if (options.ifAbsent && this.#objects.has(key)) {
       throw new VolbakError('STORE_EXISTS', `${key} exists already in ${this.label}`);
     }
-    this.#objects.set(key, { bytes: Buffer.from(bytes), modified: new Date() });
+    this.#objects.set(key, { bytes: Buffer.from(bytes), modified: this.#clock.now() });
   }
 
   async get(key: string, options: GetOptions = {}): Promise<Buffer> {

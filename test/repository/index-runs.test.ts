@@ -34,7 +34,7 @@ describe('runs of an index', () => {
             n === 0 ? total - (pieces - 1) * 256 : 256,
           );
           lines.push(frameLine(sizes[0] as number));
-          spans.forEach((span, n) => lines.push(member(`./${i}-${n}`, span * 512)));
+          for (const [n, span] of spans.entries()) lines.push(member(`./${i}-${n}`, span * 512));
           for (const size of sizes.slice(1)) lines.push(frameLine(size));
         }
         lines.push(frameLine(1024));

@@ -1,6 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { manifestKey, type SnapshotName, segmentKey } from '../../src/repository/keys.ts';
-import { presentSegments, Session, type SessionOptions } from '../../src/repository/session.ts';
+import {
+  presentSegments,
+  Session,
+  type SessionOptions,
+  usableSegments,
+} from '../../src/repository/session.ts';
 import { MemoryStore } from '../../src/store/memory.ts';
 
 const MINUTE = 60_000;
@@ -63,6 +68,41 @@ describe('Session', () => {
     await session.check();
     now += 2 * MINUTE;
     await expect(session.check()).rejects.toThrow(code('REPOSITORY_BUSY'));
+    await session.end();
+  });
+
+  it('stays lost after a sleep: a heartbeat that comes too late brings nothing back', async () => {
+    const session = await begin();
+    vi.setSystemTime(Date.now() + 31 * MINUTE);
+    await vi.advanceTimersByTimeAsync(11 * MINUTE);
+    expect(await keys()).toHaveLength(1);
+    await expect(session.check()).rejects.toThrow(code('REPOSITORY_BUSY'));
+    await session.end();
+    expect(await keys()).toEqual([]);
+  });
+
+  it('gives up where its first objects are gone, though a later heartbeat stands', async () => {
+    const session = await begin();
+    for (const key of await keys()) await store.delete(key);
+    await vi.advanceTimersByTimeAsync(6 * MINUTE);
+    expect(await keys()).toHaveLength(1);
+    await expect(session.check()).rejects.toThrow(code('REPOSITORY_BUSY'));
+    await session.end();
+  });
+
+  it('never puts two heartbeats under one key, also where one takes long', async () => {
+    const session = await begin();
+    const put = store.put.bind(store);
+    const asked: string[] = [];
+    vi.spyOn(store, 'put').mockImplementation(async (key, bytes) => {
+      asked.push(key);
+      await new Promise((resolve) => setTimeout(resolve, 12 * MINUTE));
+      await put(key, bytes);
+    });
+    await vi.advanceTimersByTimeAsync(25 * MINUTE);
+    expect(asked.length).toBeGreaterThan(3);
+    expect(new Set(asked).size).toBe(asked.length);
+    vi.restoreAllMocks();
     await session.end();
   });
 
@@ -146,6 +186,13 @@ describe('Session.checkSegments', () => {
     now += 31 * MINUTE;
     await expect(session.checkSegments(new Set())).rejects.toThrow(code('REPOSITORY_BUSY'));
     await session.end();
+  });
+});
+
+describe('usableSegments', () => {
+  it('leaves out what a prune is about to delete', async () => {
+    await store.put('doomed/x.json', Buffer.from(JSON.stringify({ segments: [B, C] })));
+    expect(await usableSegments(store)).toEqual(new Set([A]));
   });
 });
 

@@ -6,6 +6,11 @@ const fixtures = path.resolve(import.meta.dirname, '../../fixtures');
 /** The repository of format 1 that every later volbak must be able to restore. */
 export const goldenRepository = path.join(fixtures, 'golden-1');
 
+/** The same format, encrypted: to the identity beside it, and to a passphrase. */
+export const goldenEncrypted = path.join(fixtures, 'golden-1-encrypted');
+export const goldenIdentityFile = `${goldenEncrypted}.key`;
+export const goldenPassphrase = 'golden passphrase of a fixture';
+
 export interface GoldenSnapshot {
   id: string;
   source: string;
@@ -14,6 +19,6 @@ export interface GoldenSnapshot {
 }
 
 /** What it holds, as noted when it was made. */
-export function goldenSnapshots(): GoldenSnapshot[] {
-  return JSON.parse(readFileSync(`${goldenRepository}.json`, 'utf8')) as GoldenSnapshot[];
+export function goldenSnapshots(repository = goldenRepository): GoldenSnapshot[] {
+  return JSON.parse(readFileSync(`${repository}.json`, 'utf8')) as GoldenSnapshot[];
 }

@@ -28,14 +28,12 @@ async function run(runtime: Runtime, references: string[], { to, all }: Options)
       hint: 'volbak copy <ref…> --to <url>, or --all',
     });
   const from = await runtime.repository();
-  const { Repository } = await import('../../repository/repository.ts');
   const { resolveReference } = await import('../../repository/references.ts');
   const { CopyJob } = await import('../../jobs/copy/copy.ts');
   const names = await from.snapshotNames();
   const chosen = all ? names : references.map((reference) => resolveReference(reference, names));
-  const store = await runtime.openStore(to);
-  const { repository: target, created } = await Repository.openOrInit(store, runtime.env.clock.now());
-  if (created) runtime.output.emit({ event: 'repository-created', repository: store.label });
+  // A target that these keys do not open is written to all the same: only what it has cannot be told.
+  const target = await runtime.repositoryOrNew(to, 'append');
   if (target.descriptor.id === from.descriptor.id)
     throw new VolbakError('USAGE', 'a repository cannot be copied to itself');
   const job = new CopyJob(runtime.env, from, target);

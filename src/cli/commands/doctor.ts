@@ -15,6 +15,7 @@ export function define(program: Command, register: Register): void {
       connect: () => runtime.connect(),
       engine: () => runtime.engine(),
       store: () => runtime.store(),
+      repository: () => runtime.repository('write'),
     });
     runtime.output.document(checks);
     for (const { name, state, detail, hint } of checks) {

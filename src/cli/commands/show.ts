@@ -39,6 +39,7 @@ function print({ output }: Runtime, m: Manifest): void {
         .map(([key, value]) => `${key}=${value}`)
         .join(' ') || undefined,
     ],
+    ['signed by', m.signature?.key],
     ['made by', `${m.tool}, ${m.helperTar}, engine ${m.engine.name} ${m.engine.version}`],
   ];
   for (const [key, value] of fields) if (value) output.line(`${key.padEnd(10)}${value}`);

@@ -13,6 +13,8 @@ const VERBS: Record<string, [during: string, after: string]> = {
   verify: ['checking', 'checked'],
   copy: ['copying', 'copied'],
   capture: ['capturing', 'captured'],
+  rewrite: ['rewriting', 'rewrote'],
+  repair: ['repairing', 'repaired'],
 };
 
 export interface TextStreams {

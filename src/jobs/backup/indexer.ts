@@ -11,8 +11,8 @@ import type { ReaderBatch } from '../read/read.ts';
 import { freeSlab, type SlabMemory } from '../read/slabs.ts';
 import type { ReusedRuns } from './parent-runs.ts';
 
-/** Lines of an index that may wait for their segment's name before the segment is closed early. */
-const MAX_WAITING = 2_000_000;
+/** Lines of an index that may wait for their segment's name before the segment is closed early: they are held in memory. */
+const MAX_WAITING = 50_000;
 
 export interface IndexerOptions {
   volume: string;

@@ -8,7 +8,7 @@ import { runInImage } from '../../engine/run-in-image.ts';
 import { findLeftovers } from '../../engine/sweep.ts';
 import { isEmpty } from '../../repository/descriptor.ts';
 import { timeOfId } from '../../repository/keys.ts';
-import { Repository } from '../../repository/repository.ts';
+import type { Repository } from '../../repository/repository.ts';
 import type { Store } from '../../store/store.ts';
 import type { EngineContext } from '../engine-context.ts';
 import { inspectTargets } from '../write/inspect.ts';
@@ -28,6 +28,7 @@ export interface Patient {
   connect(): Promise<EngineConnection>;
   engine(): Promise<EngineContext>;
   store(): Promise<Store>;
+  repository(): Promise<Repository>;
 }
 
 type Probe = () => Promise<Omit<Check, 'name'>>;
@@ -126,7 +127,7 @@ async function checkLeftovers(engine: EngineConnection): Promise<Omit<Check, 'na
 
 async function checkRepository(patient: Patient): Promise<Omit<Check, 'name'>> {
   const store = await patient.store();
-  const repository = await Repository.open(store).catch(async (error: unknown) => {
+  const repository = await patient.repository().catch(async (error: unknown) => {
     if (isVolbakError(error, 'REPOSITORY_MISSING') && (await isEmpty(store))) return undefined;
     throw error;
   });

@@ -351,6 +351,8 @@ describe('help', () => {
       'drill',
       'handle',
       'recipes',
+      'forget',
+      'prune',
       'helper',
       'doctor',
       'completion',

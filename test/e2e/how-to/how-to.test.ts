@@ -133,6 +133,15 @@ describe('docs/how-to: every command of every page', () => {
     }
   });
 
+  it('encrypt-a-repository', async () => {
+    const { follow, files } = await shop();
+    const out = await follow('encrypt-a-repository.md');
+    expect(out).toContain('digest proven');
+    expect(out).toMatch(/^this writer +\S{43}=$/m);
+    expect(out).toMatch(/^shop-db-data$/m);
+    expect(await files('shop-db-copy')).toBe(CONTENT);
+  });
+
   it('restore-without-volbak', async () => {
     const { follow, files } = await shop();
     const lost = `${BACKUP} >&2\ndocker rm -f shop-db >&2\ndocker volume rm shop-db-data >&2`;
@@ -166,12 +175,34 @@ describe('docs/how-to: every command of every page', () => {
     expect(await docker(a, 'volume', 'ls', '-q', '--filter', 'label=io.volbak.scratch')).toBe('');
   });
 
+  it('forget-and-prune', async () => {
+    const { follow, files } = await shop();
+    const backups = Array.from({ length: 5 }, () => `${BACKUP} >&2`).join('\n');
+    const release = 'volbak backup shop-db --tag release=1.2 >&2';
+    const out = await follow('forget-and-prune.md', (all) => [
+      release,
+      backups,
+      ...all,
+      'volbak snapshots --json',
+    ]);
+    expect(out).toMatch(/keep +last, daily \d{4}-\d\d-\d\d/);
+    expect(out).toMatch(/3 snapshots would be forgotten, 3 kept/);
+    expect(out).toMatch(/3 snapshots forgotten, 3 kept/);
+    expect(out).toMatch(/would delete 0 segments/);
+    expect(out).toMatch(/^deleted 0 segments/m);
+    expect(out).toMatch(/pending: .* in their grace until/);
+    expect(JSON.parse(out.slice(out.lastIndexOf('\n[') + 1))).toHaveLength(3);
+    expect(await files('shop-db-data')).toBe(CONTENT);
+  });
+
   it('is all of the pages', async () => {
     const { readdir } = await import('node:fs/promises');
     const pages = (await readdir(path.join(projectRoot, 'docs/how-to'))).sort();
     expect(pages).toEqual([
       'backup-and-restore-a-container.md',
+      'encrypt-a-repository.md',
       'export-and-import-plain-tars.md',
+      'forget-and-prune.md',
       'move-data-into-a-new-container.md',
       'prove-a-backup.md',
       'restore-without-volbak.md',

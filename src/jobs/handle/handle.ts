@@ -81,7 +81,12 @@ async function quiesced<T>(
   }
 }
 
-async function runOnce(deps: HandleDeps, plan: HandlePlan, spec: HandlerSpec): Promise<Manifest | undefined> {
+async function runOnce(
+  deps: HandleDeps,
+  plan: HandlePlan,
+  spec: HandlerSpec,
+  repository: Repository | undefined,
+): Promise<Manifest | undefined> {
   const { env, engine } = deps;
   const said = new LastWords();
   const tell = (stream: 'stdout' | 'stderr') =>

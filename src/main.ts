@@ -1,4 +1,5 @@
 import { VERSION } from './cli/version.ts';
+import { printableText } from './core/bytes.ts';
 import { messageOf, VolbakError } from './core/errors.ts';
 
 const abort = new AbortController();
@@ -58,6 +59,7 @@ try {
   );
   await end(exitCode);
 } catch (error) {
-  process.stderr.write(`error: ${messageOf(error)}\n${error instanceof Error ? error.stack : ''}\n`);
+  const text = `error: ${messageOf(error)}\n${error instanceof Error ? error.stack : ''}`;
+  process.stderr.write(`${text.split('\n').map(printableText).join('\n')}\n`);
   process.exit(1);
 }

@@ -184,13 +184,16 @@ export class Runtime {
       ...(context === undefined ? {} : { context }),
     });
     const engine = await connect(endpoint, { signal: this.signal });
-    await recover(engine, this.env);
+    await recover(engine, this.env, () => this.#withHelperImage(engine));
     return engine;
   }
 
   /** The engine with a helper image chosen. */
   async engine(): Promise<EngineContext> {
-    const engine = await this.connect();
+    return this.#withHelperImage(await this.connect());
+  }
+
+  async #withHelperImage(engine: EngineConnection): Promise<EngineContext> {
     const { chooseHelperImage } = await import('../engine/image.ts');
     const requested = this.options.helperImage ?? this.environment.helperImage;
     const image = await chooseHelperImage(engine, {

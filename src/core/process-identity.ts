@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 
@@ -24,7 +25,10 @@ export function processIdentity(): string {
 export function processState(identity: string): 'alive' | 'dead' | 'elsewhere' {
   const [start = '', pidText = '', ...host] = identity.split(':').reverse();
   if (host.reverse().join(':') !== hostname()) return 'elsewhere';
-  const pid = Number(pidText);
+  return stateOf(Number(pidText), start);
+}
+
+function stateOf(pid: number, start: string): 'alive' | 'dead' {
   if (!Number.isSafeInteger(pid) || pid <= 0) return 'dead';
   try {
     process.kill(pid, 0);
@@ -33,4 +37,21 @@ export function processState(identity: string): 'alive' | 'dead' | 'elsewhere' {
   }
   const now = startOf(pid);
   return now === undefined || start === '0' || now === start ? 'alive' : 'dead';
+}
+
+/** The host in a few letters that fit into a file name. */
+function hostTag(): string {
+  return createHash('sha256').update(hostname()).digest('hex').slice(0, 8);
+}
+
+/** This process's identity as part of a file name: `<host>-<pid>-<start>`. */
+export function processTag(): string {
+  return `${hostTag()}-${process.pid}-${startOf(process.pid) ?? '0'}`;
+}
+
+/** The same as `processState` for a tag; 'elsewhere' also for what is no tag. */
+export function tagState(tag: string): 'alive' | 'dead' | 'elsewhere' {
+  const [, host, pid, start] = /^([0-9a-f]{8})-(\d{1,10})-(\d{1,20})$/.exec(tag) ?? [];
+  if (host !== hostTag() || start === undefined) return 'elsewhere';
+  return stateOf(Number(pid), start);
 }

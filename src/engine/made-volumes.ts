@@ -21,6 +21,7 @@ export class MadeVolumes {
   readonly #engine: EngineConnection;
   readonly #journal: Journal<MadeVolume>;
   readonly #made: { name: string; note: JournalNote }[] = [];
+  readonly #kept: string[] = [];
 
   constructor(engine: EngineConnection, journal: Journal<MadeVolume>) {
     this.#engine = engine;
@@ -41,9 +42,22 @@ export class MadeVolumes {
     }
   }
 
-  /** They are filled: they stay. */
+  /** Names of the volumes made so far. */
+  get names(): ReadonlySet<string> {
+    return new Set(this.#made.map(({ name }) => name));
+  }
+
+  /** They are filled: they stay, also after a crash. */
   async keep(): Promise<void> {
-    for (const { note } of this.#made) await note.remove();
+    for (const { name, note } of this.#made.splice(0)) {
+      await note.remove();
+      this.#kept.push(name);
+    }
+  }
+
+  /** Removes what was kept too early. */
+  async discardKept(): Promise<void> {
+    for (const name of this.#kept.splice(0)) await removeVolume(this.#engine, name).catch(() => false);
   }
 
   /** Removes them again; returns their names. */

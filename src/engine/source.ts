@@ -74,11 +74,20 @@ export async function inspectContainer(
   }
 }
 
+/** Characters with which a name would lead to something else in the engine's API; no volume has them. */
+const NO_NAME = /[/\\%?#\0-\x20\x7f]|^\.{0,2}$/;
+
+/** False for what can be no volume's name, whatever its driver. */
+export function canNameVolume(name: string): boolean {
+  return !NO_NAME.test(name);
+}
+
 /** The volume as the engine describes it; undefined where it does not exist. */
 export async function findVolume(
   engine: EngineConnection,
   name: string,
 ): Promise<Dockerode.VolumeInspectInfo | undefined> {
+  if (!canNameVolume(name)) return undefined;
   try {
     return await engine.docker.getVolume(name).inspect();
   } catch (error) {

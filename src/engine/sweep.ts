@@ -33,3 +33,9 @@ export async function sweepLeftovers(engine: EngineConnection): Promise<number> 
   }
   return removed;
 }
+
+/** How many helpers of a process run in an engine. */
+export async function helpersAtWork(engine: EngineConnection, owner: string): Promise<number> {
+  const filters = { label: [`${OWNER_LABEL}=${owner}`], status: ['running'] };
+  return (await engine.docker.listContainers({ all: true, filters })).length;
+}

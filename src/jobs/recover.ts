@@ -2,18 +2,24 @@ import { messageOf } from '../core/errors.ts';
 import { Journal } from '../core/journal.ts';
 import { plural } from '../core/units.ts';
 import type { EngineConnection } from '../engine/connect.ts';
+import { sweepLanes } from '../engine/lanes/pipe.ts';
 import { MADE_VOLUMES_JOURNAL, type MadeVolume, removeHalfFilled } from '../engine/made-volumes.ts';
 import { QUIESCE_JOURNAL, type QuiesceNote, resumeOrphans } from '../engine/quiesce.ts';
 import { sweepLeftovers } from '../engine/sweep.ts';
+import type { EngineContext } from './engine-context.ts';
 import type { JobEnvironment } from './environment.ts';
+import { settleOrphans } from './write/settle.ts';
+import { STAGES_JOURNAL, type StageNote } from './write/stage.ts';
 
 /**
  * Keeps the promises of runs that were killed: what they stopped is started, their helpers and half-filled volumes are
- * removed. Every command does this first. What cannot be done is said, and tried again by the next command.
+ * removed, and old content that they were about to replace is whole again, or the new one is. Every command does this first. What cannot be done is said, and tried again by the next command.
  */
 export async function recover(
   engine: EngineConnection,
   env: Pick<JobEnvironment, 'emit' | 'stateDirectory'>,
+  /** The engine with a helper image, which is only looked for where one is needed. */
+  context: () => Promise<EngineContext>,
 ): Promise<void> {
   const attempt = async (what: string, work: () => Promise<string | undefined>) => {
     try {
@@ -34,6 +40,16 @@ export async function recover(
   await attempt('its helpers could not be removed', async () => {
     const swept = await sweepLeftovers(engine);
     return swept > 0 ? `removed ${plural(swept, 'helper container')}` : undefined;
+  });
+  await attempt('what it was writing into volumes could not be settled', async () => {
+    const journal = new Journal<StageNote>(`${env.stateDirectory}/${STAGES_JOURNAL}`);
+    const settled = await settleOrphans(engine.info.id, context, journal);
+    return settled.length > 0 ? settled.join('; ') : undefined;
+  });
+  // Unasked for: nobody else sees them, and nobody misses them.
+  await attempt('its temporary files could not be removed', async () => {
+    await sweepLanes();
+    return undefined;
   });
   // After the helpers: a volume that one of them holds cannot be removed.
   await attempt('its half-filled volumes could not be removed', async () => {

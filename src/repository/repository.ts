@@ -24,12 +24,16 @@ const PLAIN: RepositoryAccess = {
     throw new VolbakError('WRONG_KEY', `the repository in ${store.label} is encrypted`);
   },
 };
+/** No manifest takes more than this in the store: it would be read into memory at once. */
+const MAX_STORED_MANIFEST = 256 * 1024 * 1024;
 
 /** An open repository: a descriptor, snapshots and the store they lie in. */
 export class Repository {
   readonly store: Store;
   readonly descriptor: Descriptor;
   readonly #access: RepositoryAccess;
+  /** Keys of what was listed as far too large to be a manifest. */
+  readonly #oversized = new Set<string>();
 
   private constructor(store: Store, descriptor: Descriptor, access: RepositoryAccess) {
     this.store = store;
@@ -68,7 +72,8 @@ export class Repository {
   /** All snapshots by their keys, oldest first. */
   async snapshotNames(): Promise<SnapshotName[]> {
     const names: SnapshotName[] = [];
-    for await (const { key } of this.store.list(SNAPSHOTS)) {
+    for await (const { key, size } of this.store.list(SNAPSHOTS)) {
+      if (size > MAX_STORED_MANIFEST) this.#oversized.add(key);
       const name = parseManifestKey(key);
       if (name) names.push(name);
     }
@@ -98,8 +103,11 @@ export class Repository {
   }
 
   async #stored(source: SnapshotName['source'], id: string): Promise<Buffer> {
+    const key = manifestKey(source, id);
+    if (this.#oversized.has(key))
+      throw new VolbakError('INTEGRITY', `the manifest of snapshot ${id} is too large to be one`);
     try {
-      return await this.store.get(manifestKey(source, id));
+      return await this.store.get(key);
     } catch (error) {
       if (!isVolbakError(error, 'STORE_NOT_FOUND')) throw error;
       throw new VolbakError('SNAPSHOT_NOT_FOUND', `snapshot ${id} is not in ${this.store.label} any more`, {

@@ -15,7 +15,7 @@ export interface StoreEnvironment {
 type Opener = (url: URL, env: StoreEnvironment) => Promise<Store>;
 
 const SCHEMES: Record<string, Opener> = {
-  'file:': async (url) => openLocal(fileURLToPath(url)),
+  'file:': async (url) => openLocal(pathOf(url)),
   's3:': async (url) => {
     const { parseS3Url } = await import('./s3-options.ts');
     const options = parseS3Url(url);
@@ -36,6 +36,18 @@ const NO_ENVIRONMENT: StoreEnvironment = {
   agentSocket: undefined,
   sftpPassword: undefined,
 };
+
+/** Raises USAGE for a file URL that names no path of this machine: with a host, or an encoded slash. */
+function pathOf(url: URL): string {
+  try {
+    return fileURLToPath(url);
+  } catch (error) {
+    throw new VolbakError('USAGE', 'the repository URL names no path of this machine', {
+      hint: 'file:///absolute/path, or just the path.',
+      cause: error,
+    });
+  }
+}
 
 async function openLocal(directory: string): Promise<Store> {
   const { LocalStore } = await import('./local.ts');

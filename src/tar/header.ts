@@ -158,6 +158,21 @@ export function parsePax(data: Buffer, offset: number): Map<string, string> {
   return records;
 }
 
+/** Records in force at once, and their bytes: beyond this they are a bomb, not attributes. */
+const MAX_RECORDS = 10_000;
+const MAX_RECORD_BYTES = 16 * 1024 * 1024;
+
+/** Adds the records of a pax header to those in force. Throws TarError. */
+export function addPax(records: Map<string, string>, data: Buffer, offset: number): void {
+  for (const [key, value] of parsePax(data, offset)) {
+    records.set(key, value);
+    if (records.size > MAX_RECORDS) throw new TarError('too many records in extended headers', offset);
+  }
+  let bytes = 0;
+  for (const [key, value] of records) bytes += key.length + value.length;
+  if (bytes > MAX_RECORD_BYTES) throw new TarError('extended headers are too large', offset);
+}
+
 /** Bytes of a pax record `<length> <key>=<value>\n`, where length counts itself. */
 export function paxRecord(key: string, value: ByteString): Buffer {
   const body = key.length + value.length + 3;

@@ -1,10 +1,10 @@
 import type { Member } from '../core/member.ts';
 import {
+  addPax,
   BLOCK,
   isZeroBlock,
   paddingOf,
   parseHeader,
-  parsePax,
   type RawHeader,
   TarError,
   typeOfFlag,
@@ -186,8 +186,8 @@ export class TarScanner {
   #extensionDone(header: RawHeader): void {
     const data = this.#group.subarray(this.#step, this.#step + header.size);
     const at = this.#offset + this.#step;
-    if (header.typeflag === 'x') for (const [k, v] of parsePax(data, at)) this.#local.set(k, v);
-    else if (header.typeflag === 'g') for (const [k, v] of parsePax(data, at)) this.#global.set(k, v);
+    if (header.typeflag === 'x') addPax(this.#local, data, at);
+    else if (header.typeflag === 'g') addPax(this.#global, data, at);
     else if (header.typeflag === 'L') this.#local.set('path', cString(data));
     else if (header.typeflag === 'K') this.#local.set('linkpath', cString(data));
     else if (header.typeflag !== 'V') {

@@ -2,8 +2,9 @@ import { createHash, type Hash } from 'node:crypto';
 import { BLOCK } from './header.ts';
 
 const ZEROS = Buffer.alloc(1024 * 1024);
-/** A map of more bytes than this is refused. */
+/** A map of more bytes or extents than this is refused. */
 const MAX_MAP = 64 * 1024 * 1024;
+const MAX_EXTENTS = 4 * 1024 * 1024;
 
 /** SHA-256 of a file's logical content, fed with what a tar holds of it. */
 export interface ContentHash {
@@ -28,6 +29,24 @@ interface Extent {
   length: number;
 }
 
+/** Extents as the numbers of a map, count first: objects for millions of them would take a gigabyte. */
+class Extents {
+  readonly #numbers: readonly number[];
+
+  constructor(numbers: readonly number[]) {
+    this.#numbers = numbers;
+  }
+
+  get count(): number {
+    return (this.#numbers.length - 1) / 2;
+  }
+
+  at(index: number): Extent | undefined {
+    if (index >= this.count) return undefined;
+    return { offset: this.#numbers[1 + 2 * index] ?? 0, length: this.#numbers[2 + 2 * index] ?? 0 };
+  }
+}
+
 /**
  * For members in GNU's sparse format 1.0 (tar manual, "PAX Format, Version 1.0"): the content begins with a map
  * of decimal lines (count, then offset and length of each extent) padded to a block, then the extents' data.
@@ -37,7 +56,7 @@ export class SparseHash implements ContentHash {
   readonly #hash: Hash = createHash('sha256');
   readonly #size: number;
   readonly #map = new SparseMap();
-  #extents: Extent[] | undefined;
+  #extents: Extents | undefined;
   #current = 0;
   #inExtent = 0;
   #position = 0;
@@ -52,15 +71,16 @@ export class SparseHash implements ContentHash {
       const used = this.#map.take(bytes);
       this.#extents = this.#map.extents;
       if (!this.#extents) return;
+      this.#skipEmpty(this.#extents);
       data = bytes.subarray(used);
     }
     this.#data(data, this.#extents);
   }
 
-  #data(bytes: Buffer, extents: Extent[]): void {
+  #data(bytes: Buffer, extents: Extents): void {
     let at = 0;
     while (at < bytes.length) {
-      const extent = extents[this.#current];
+      const extent = extents.at(this.#current);
       if (!extent) throw new RangeError('a sparse member holds more than its map says');
       if (this.#inExtent === 0) this.#zerosUpTo(extent.offset);
       const n = Math.min(extent.length - this.#inExtent, bytes.length - at);
@@ -76,8 +96,8 @@ export class SparseHash implements ContentHash {
     }
   }
 
-  #skipEmpty(extents: Extent[]): void {
-    while (extents[this.#current]?.length === 0) this.#current++;
+  #skipEmpty(extents: Extents): void {
+    while (extents.at(this.#current)?.length === 0) this.#current++;
   }
 
   #zerosUpTo(offset: number): void {
@@ -91,8 +111,7 @@ export class SparseHash implements ContentHash {
 
   digest(): string {
     if (!this.#extents) throw new RangeError('a sparse map is cut off');
-    this.#skipEmpty(this.#extents);
-    if (this.#current < this.#extents.length)
+    if (this.#current < this.#extents.count)
       throw new RangeError('a sparse member holds less than its map says');
     this.#zerosUpTo(this.#size);
     return this.#hash.digest('hex');
@@ -102,7 +121,7 @@ export class SparseHash implements ContentHash {
 /** Reads the map piece by piece; each byte is looked at once, however many extents there are. */
 class SparseMap {
   /** Known when the map and its padding are whole. */
-  extents: Extent[] | undefined;
+  extents: Extents | undefined;
   readonly #numbers: number[] = [];
   #wanted = 1;
   #line = '';
@@ -130,7 +149,10 @@ class SparseMap {
   #number(): void {
     const number = /^\d+$/.test(this.#line) ? Number(this.#line) : Number.NaN;
     if (!Number.isSafeInteger(number)) throw new RangeError('a damaged sparse map');
-    if (this.#numbers.length === 0) this.#wanted = 1 + 2 * number;
+    if (this.#numbers.length === 0) {
+      if (number > MAX_EXTENTS) throw new RangeError('a sparse map is too large');
+      this.#wanted = 1 + 2 * number;
+    }
     this.#numbers.push(number);
     this.#line = '';
   }
@@ -139,16 +161,7 @@ class SparseMap {
     const missing = Math.ceil(this.#length / BLOCK) * BLOCK - this.#length;
     const n = Math.min(missing, available);
     this.#length += n;
-    if (n === missing) this.extents = this.#toExtents();
+    if (n === missing) this.extents = new Extents(this.#numbers);
     return n;
-  }
-
-  #toExtents(): Extent[] {
-    const extents: Extent[] = [];
-    for (let i = 1; i < this.#numbers.length; i += 2) {
-      extents.push({ offset: this.#numbers[i] ?? 0, length: this.#numbers[i + 1] ?? 0 });
-    }
-    while (extents[0]?.length === 0 && extents.length > 1) extents.shift();
-    return extents;
   }
 }

@@ -2,9 +2,9 @@ import type { ChildProcess } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { expect } from 'vitest';
-import { cleanupEngine, docker, inVolume } from './engine.ts';
+import { cleanupEngine, docker, engines, inVolume } from './engine.ts';
 import { afterwards, tempDir, uniqueName } from './temp.ts';
-import { finished, type Json, privateHomes, spawnVolbak, type VolbakResult } from './volbak.ts';
+import { finished, type Json, privateHomes, spawnVolbak, type VolbakResult, volbakOk } from './volbak.ts';
 
 /** What volbak labels its helpers with; the value is what a helper does: list, read, extract, … */
 export const HELPER_LABEL = 'io.volbak.helper-run';
@@ -42,6 +42,24 @@ export async function bigVolume(scene: Scene, part: string, megabytes: number): 
     `mkdir a z; for n in 1 2 3 4 5; do echo $n >a/$n; echo $n >z/$n; done; head -c ${megabytes}M /dev/urandom >data`,
   );
   return volume;
+}
+
+/** A scene on the first engine with one volume, filled by a script, and a backup of it. */
+export async function savedScene(script: string): Promise<{ scene: Scene; volume: string }> {
+  const scene = await makeScene(engines().a);
+  const volume = scene.name('v');
+  await docker(scene.host, 'volume', 'create', volume);
+  await inVolume(scene.host, volume, script);
+  await volbakOk([...scene.options, 'backup', '--volume', volume]);
+  return { scene, volume };
+}
+
+/** The same with a volume that takes some seconds to read; see bigVolume. */
+export async function bigSavedScene(megabytes: number): Promise<{ scene: Scene; volume: string }> {
+  const scene = await makeScene(engines().a);
+  const volume = await bigVolume(scene, 'big', megabytes);
+  await volbakOk([...scene.options, 'backup', '--volume', volume]);
+  return { scene, volume };
 }
 
 /** Ids of helpers in an engine, running or not. */

@@ -20,7 +20,7 @@ export function define(program: Command, register: Register): void {
       });
     const text = script(wordsOf(program));
     if (runtime.output.json) runtime.output.document({ shell, script: text });
-    else runtime.output.line(text.trimEnd());
+    else for (const line of text.trimEnd().split('\n')) runtime.output.line(line);
     return 0;
   });
 }

@@ -7,13 +7,14 @@ import type { ImportOptions } from '../../jobs/import/import.ts';
 import { wholeNumber } from '../options.ts';
 import type { Register } from '../program.ts';
 import type { Runtime } from '../runtime.ts';
-import { onConflictOption } from './restore.ts';
+import { keepOldName, keepOldOption, onConflictOption } from './restore.ts';
 
 interface Options {
   toVolume?: string;
   into?: string;
   stripComponents: number;
   onConflict: ImportOptions['onConflict'];
+  keepOld?: string | true;
 }
 
 export function define(program: Command, register: Register): void {
@@ -24,7 +25,8 @@ export function define(program: Command, register: Register): void {
     .option('--to-volume <name>', 'into this volume')
     .option('--into <container>', "into this container's volumes, members by mount path")
     .option('--strip-components <n>', 'take leading directories off names', wholeNumber, 0)
-    .addOption(onConflictOption());
+    .addOption(onConflictOption())
+    .addOption(keepOldOption());
   register(command, (runtime, [file = ''], options) => run(runtime, file, options as unknown as Options));
 }
 
@@ -39,12 +41,15 @@ async function run(runtime: Runtime, file: string, options: Options): Promise<nu
   const result = await importArchive(runtime.env, ctx, archive, {
     strip: options.stripComponents,
     onConflict: options.onConflict,
+    ...(await keepOldName(options.keepOld)),
     ...(options.toVolume === undefined ? {} : { toVolume: options.toVolume }),
     ...(options.into === undefined ? {} : { into: await resolveContainer(ctx.engine, options.into) }),
     ...(size === undefined ? {} : { size }),
   });
-  for (const { name, entries } of result.volumes)
+  for (const { name, entries, keptOld } of result.volumes) {
     runtime.output.line(`imported ${plural(entries, 'member')} into volume ${name}`);
+    if (keptOld !== undefined) runtime.output.line(`  its old content is in the directory ${keptOld} of it`);
+  }
   const exit = result.warnings.length > 0 ? EXIT_PARTIAL : 0;
   runtime.output.summary('import', exit, result);
   return exit;

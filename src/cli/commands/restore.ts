@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { systemClock } from '../../core/clock.ts';
 import { EXIT_PARTIAL } from '../../core/errors.ts';
 import { formatBytes, plural } from '../../core/units.ts';
 import type { RestoredVolume, RestoreOptions, RestorePlan } from '../../jobs/restore/restore.ts';
@@ -15,6 +16,7 @@ interface Options {
   path: string[];
   stripComponents: number;
   onConflict: RestoreOptions['onConflict'];
+  keepOld?: string | true;
   stop?: boolean;
   verify?: boolean;
   driver?: string;
@@ -29,6 +31,21 @@ export function onConflictOption(): Option {
     .default('refuse');
 }
 
+/** Where old content goes that is replaced; import has it too. */
+export function keepOldOption(): Option {
+  return new Option(
+    '--keep-old [name]',
+    'with replace: keep the old content, in a directory of the volume with this name',
+  );
+}
+
+/** The directory for old content; without a name in the option one that says when. */
+export async function keepOldName(value: string | true | undefined): Promise<{ keepOld?: string }> {
+  if (value === undefined) return {};
+  const { defaultKeepName } = await import('../../jobs/write/keep-old.ts');
+  return { keepOld: value === true ? defaultKeepName(systemClock.now()) : value };
+}
+
 export function define(program: Command, register: Register): void {
   const command = program
     .command('restore')
@@ -41,6 +58,7 @@ export function define(program: Command, register: Register): void {
     .option('--path <path>', 'only this path and what is below it (repeatable)', collect, [])
     .option('--strip-components <n>', 'take leading directories off names', wholeNumber, 0)
     .addOption(onConflictOption())
+    .addOption(keepOldOption())
     .option('--stop', 'stop the containers that use the target volumes meanwhile')
     .option('--verify', 'read everything again and compare digests')
     .option('--driver <name>', 'volume driver instead of the one in the snapshot')
@@ -69,6 +87,7 @@ async function run(runtime: Runtime, reference: string, options: Options): Promi
     driverOpts,
     selection: { paths: options.path, strip: options.stripComponents },
     onConflict: options.onConflict,
+    ...(await keepOldName(options.keepOld)),
     stop: options.stop ?? false,
     verify: options.verify ?? false,
     ...(options.toVolume === undefined ? {} : { toVolume: options.toVolume }),
@@ -108,9 +127,11 @@ function describePlan(runtime: Runtime, { manifest, targets }: RestorePlan): num
   return 0;
 }
 
-function describe(runtime: Runtime, { name, from, bytes, digest }: RestoredVolume): void {
+function describe(runtime: Runtime, { name, from, bytes, digest, keptOld }: RestoredVolume): void {
   const source = from === name ? '' : ` from ${from}`;
   runtime.output.line(
     `restored volume ${name}${source}: ${formatBytes(bytes)}${digest === undefined ? '' : ', digest proven'}`,
   );
+  if (keptOld !== undefined)
+    runtime.output.line(`  its old content is in the directory ${keptOld} of the volume`);
 }

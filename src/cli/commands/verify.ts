@@ -75,7 +75,8 @@ async function repairFrom(
 ): Promise<Repaired> {
   const { Repository } = await import('../../repository/repository.ts');
   const { repair } = await import('../../jobs/verify/repair.ts');
-  const other = await Repository.open(await runtime.openStore(url));
+  const store = await runtime.openStore(url);
+  const other = await Repository.open(store, await runtime.access(store, url, 'read'));
   if (other.descriptor.id === repository.descriptor.id)
     throw new VolbakError('USAGE', 'a repository cannot be repaired from itself');
   return repair(runtime.env, repository, other, chosen, damage);

@@ -12,9 +12,9 @@ const VERBS: Record<string, [during: string, after: string]> = {
   import: ['importing', 'imported'],
   verify: ['checking', 'checked'],
   copy: ['copying', 'copied'],
-  capture: ['capturing', 'captured'],
   rewrite: ['rewriting', 'rewrote'],
   repair: ['repairing', 'repaired'],
+  capture: ['capturing', 'captured'],
 };
 
 export interface TextStreams {
@@ -43,7 +43,7 @@ export async function textOutput(streams: TextStreams, options: OutputOptions): 
     emit: (event) => (event.event === 'log' ? log(event.stream, event.text) : tell(event)),
     line(text) {
       progress?.pause();
-      streams.stdout(`${text}\n`);
+      streams.stdout(`${printableText(text)}\n`);
     },
     document() {},
     summary() {},
@@ -52,12 +52,17 @@ export async function textOutput(streams: TextStreams, options: OutputOptions): 
       streams.stderr(`${paint('red', 'error:')} ${printableText(error.message)}\n`);
       if (error.hint !== undefined)
         streams.stderr(`${paint('bold', 'hint:')} ${printableText(error.hint)}\n`);
-      if (options.verbose && error.stack) streams.stderr(`${error.stack}\n`);
+      if (options.verbose && error.stack) streams.stderr(`${printableLines(error.stack)}\n`);
       if (options.verbose && error.cause instanceof Error)
-        streams.stderr(`caused by: ${error.cause.stack}\n`);
+        streams.stderr(`caused by: ${printableLines(error.cause.stack ?? '')}\n`);
     },
     close: () => progress?.stop(),
   };
+}
+
+/** The same for text of several lines, such as a stack. */
+function printableLines(text: string): string {
+  return text.split('\n').map(printableText).join('\n');
 }
 
 /** Without a terminal a line now and then shows that long work goes on. */
@@ -72,14 +77,18 @@ function createTeller(
   let started = 0;
   let lastPlain = 0;
   const tell = options.quiet ? () => {} : say;
-  return (event) => {
+  return (told) => {
+    const event = {
+      ...told,
+      ...('volume' in told && told.volume ? { volume: printableText(told.volume) } : {}),
+    };
     switch (event.event) {
       case 'repository-created':
-        return tell(`made a new repository in ${event.repository}`);
+        return tell(`made a new repository in ${printableText(event.repository)}`);
       case 'helper-image':
         return tell(paint('dim', `helper image: ${event.image} (${event.origin})`));
       case 'source':
-        return tell(`${event.source}: ${plural(event.volumes.length, 'volume')}`);
+        return tell(`${printableText(event.source)}: ${plural(event.volumes.length, 'volume')}`);
       case 'left-out':
         return tell(
           paint('dim', `  left out: ${event.type} at ${printableText(event.destination)} (${event.hint})`),

@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { chmod, mkdtemp, open, rm } from 'node:fs/promises';
+import { chmod, lstat, mkdtemp, open, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { processTag, tagState } from '../../core/process-identity.ts';
 import { LANE_DIRECTORY } from '../attachment.ts';
 import type { HelperMount } from '../helper.ts';
 
@@ -23,12 +24,15 @@ export interface Pipe {
   remove(): Promise<void>;
 }
 
+/** A lane's directory says in its name whose it is: `volbak-lane-<process>-<random>`. */
+const LANE_PREFIX = 'volbak-lane-';
+
 /**
  * Makes the FIFO. Its directory can be entered, but not listed, by others, and the FIFO's own name cannot be guessed:
  * the helper has no right to override modes, and with user namespaces it is not our user.
  */
 export async function createPipe(): Promise<Pipe> {
-  const directory = await mkdtemp(join(tmpdir(), 'volbak-'));
+  const directory = await mkdtemp(join(tmpdir(), `${LANE_PREFIX}${processTag()}-`));
   await chmod(directory, 0o711);
   const name = randomBytes(16).toString('hex');
   const path = join(directory, name);
@@ -45,6 +49,22 @@ export async function createPipe(): Promise<Pipe> {
     },
     remove: () => rm(directory, { recursive: true, force: true }),
   };
+}
+
+/** Removes lanes of this user in the directory for temporary files whose process was killed. Returns how many. */
+export async function sweepLanes(): Promise<number> {
+  let removed = 0;
+  for (const name of await readdir(tmpdir()).catch(() => [] as string[])) {
+    const [, tag] = /^volbak-lane-([0-9a-f]+-\d+-\d+)-\w+$/.exec(name) ?? [];
+    if (tag === undefined || tagState(tag) !== 'dead') continue;
+    const directory = join(tmpdir(), name);
+    const info = await lstat(directory).catch(() => undefined);
+    // Anybody may make a directory of such a name: only our own are ours to remove.
+    if (!info?.isDirectory() || info.uid !== process.getuid?.()) continue;
+    await rm(directory, { recursive: true, force: true });
+    removed++;
+  }
+  return removed;
 }
 
 /** What a helper script does so that `probePipe` can tell whether the FIFO is one and the same on both sides. */

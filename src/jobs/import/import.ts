@@ -13,7 +13,11 @@ import type { EngineContext } from '../engine-context.ts';
 import type { JobEnvironment } from '../environment.ts';
 import { counted } from '../progress.ts';
 import { extractInto } from '../write/extract.ts';
-import { inspectTargets } from '../write/inspect.ts';
+import { assertKeepName } from '../write/keep-old.ts';
+import { assertNothingNested } from '../write/nested.ts';
+import { inspectSettled } from '../write/settle.ts';
+import { STAGES_JOURNAL } from '../write/stage.ts';
+import { STAGE_NAME } from '../write/stage-script.ts';
 import { assertWritable, type OnConflict, writeVolumes } from '../write/write-volumes.ts';
 
 export interface ImportOptions {
@@ -23,12 +27,14 @@ export interface ImportOptions {
   into?: ResolvedSource;
   strip: number;
   onConflict: OnConflict;
+  /** Keep what a replacement takes away, in this directory of the volume. */
+  keepOld?: string;
   /** Bytes of the archive file, to tell progress by. */
   size?: number;
 }
 
 export interface ImportResult {
-  volumes: { name: string; entries: number }[];
+  volumes: { name: string; entries: number; keptOld?: string }[];
   /** Members that belong into no volume. */
   ignored: number;
   warnings: string[];
@@ -48,6 +54,7 @@ export async function importArchive(
   archive: AsyncIterable<Uint8Array>,
   options: ImportOptions,
 ): Promise<ImportResult> {
+  assertKeepName(options.keepOld, options.onConflict);
   const places = planPlaces(options);
   const made = new MadeVolumes(ctx.engine, new Journal(`${env.stateDirectory}/${MADE_VOLUMES_JOURNAL}`));
   try {
@@ -55,7 +62,7 @@ export async function importArchive(
       const spec = { name: options.toVolume, driver: 'local', driverOpts: {}, labels: {} };
       await made.ensure(spec);
     }
-    const result = await importInto(env, ctx, archive, places, options);
+    const result = await importInto(env, ctx, archive, places, made, options);
     await made.keep();
     return result;
   } catch (error) {
@@ -107,14 +114,18 @@ async function importInto(
   ctx: EngineContext,
   archive: AsyncIterable<Uint8Array>,
   places: Place[],
+  made: MadeVolumes,
   options: ImportOptions,
 ): Promise<ImportResult> {
   const attachment = mountEach(
     places.map(({ volume }) => ({ name: volume })),
     false,
   );
-  const states = await inspectTargets(ctx, attachment);
-  for (const [name, state] of states) assertWritable(name, state, options.onConflict);
+  const states = await inspectSettled(ctx, attachment, env.emit);
+  for (const [name, state] of states) {
+    assertWritable(name, state, options.onConflict);
+    if (options.onConflict === 'replace') await assertNothingNested(ctx.engine, name);
+  }
   const label = places.map(({ volume }) => volume).join(', ');
   const total = options.size === undefined ? {} : { bytes: options.size };
   env.emit({ event: 'volume-start', volume: label, action: 'import', ...total });
@@ -130,8 +141,16 @@ async function importInto(
     });
   };
   const result: ImportResult = { volumes: [], ignored: 0, warnings: [] };
-  result.warnings = await writeVolumes(
-    { ctx, attachment, states, onConflict: options.onConflict },
+  const { result: warnings, differing } = await writeVolumes(
+    {
+      ctx,
+      attachment,
+      states,
+      made,
+      onConflict: options.onConflict,
+      ...(options.keepOld === undefined ? {} : { keepOld: options.keepOld }),
+      stages: new Journal(`${env.stateDirectory}/${STAGES_JOURNAL}`),
+    },
     (bases) => {
       const tar = rewriteTar(
         decompress(counted(archive, tell)),
@@ -140,7 +159,12 @@ async function importInto(
       return extractInto(ctx, attachment, '/', notEmpty(tar, places));
     },
   );
-  result.volumes = places.map(({ volume, entries }) => ({ name: volume, entries }));
+  const more = differing.map((name) => `the root of volume ${name} has other attributes than in the archive`);
+  result.warnings = [...warnings, ...more];
+  result.volumes = places.map(({ volume, entries }) => {
+    const kept = options.keepOld !== undefined && states.get(volume)?.entries.length !== 0;
+    return { name: volume, entries, ...(kept ? { keptOld: options.keepOld as string } : {}) };
+  });
   if (result.ignored > 0)
     env.emit({
       event: 'warning',
@@ -195,6 +219,12 @@ function router(
     if (!found) {
       if (type !== 'dir') result.ignored++;
       return undefined;
+    }
+    const root = bases.get(found.place.volume) as string;
+    if (STAGE_NAME.test(found.name.slice(root.length + 2).split('/')[0] ?? '')) {
+      throw new VolbakError('INTEGRITY', `the archive holds a journal of volbak's own: ${printable(path)}`, {
+        hint: 'Nothing was changed. Leave it out, or do not trust this archive.',
+      });
     }
     found.place.entries++;
     if (type !== 'hardlink' || link === undefined) return { name: found.name };

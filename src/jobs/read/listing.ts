@@ -1,6 +1,7 @@
 import { RecordSpool } from '../../core/chunk-spool.ts';
 import { VolbakError } from '../../core/errors.ts';
 import { type Listed, OrderCheck, parseListed, RecordSplitter, recordFromStat } from '../../tar/listing.ts';
+import { STAGE_NAME } from '../write/stage-script.ts';
 import { LateEntries } from './late-entries.ts';
 
 /** What is in a volume, as `find` saw it, and what of it is to be read. */
@@ -32,13 +33,14 @@ export class ListingParser {
   readonly listing: Listing;
   readonly #splitter = new RecordSplitter();
   readonly #order = new OrderCheck();
-  readonly #exclude: Exclude | undefined;
+  readonly #exclude: Exclude;
   readonly #late: LateEntries;
   #found: string | undefined;
   #sorted: string | undefined;
+  readonly #stages = new Set<string>();
 
   constructor(exclude: Exclude | undefined) {
-    this.#exclude = exclude;
+    this.#exclude = (member) => this.#isStaged(member.path) || (exclude?.(member) ?? false);
     this.#late = new LateEntries();
     this.listing = {
       spool: new RecordSpool(),
@@ -74,15 +76,24 @@ export class ListingParser {
     const { listing } = this;
     const member = parseListed(record);
     this.#order.next(member.path);
+    if (this.#isStaged(member.path)) return;
     if (member.type === 'socket') {
       listing.sockets++;
-    } else if (member.path !== '.' && this.#exclude?.(member)) {
+    } else if (member.path !== '.' && this.#exclude(member)) {
       listing.excluded++;
     } else {
       listing.spool.push(record);
       listing.fineTimes ||= !member.ctime.endsWith('.000000000');
       if (member.type === 'file') listing.bytes += member.size;
     }
+  }
+
+  /** Content on its way into the volume, or out of it, is no content of it; left out, and said. */
+  #isStaged(path: string): boolean {
+    const [, top = ''] = path.split('/', 2);
+    if (!STAGE_NAME.test(top)) return false;
+    this.#stages.add(top);
+    return true;
   }
 
   /** Raises HELPER_FAILED unless find and sort told their ends. */
@@ -97,7 +108,11 @@ export class ListingParser {
         `the volume could not be listed: ${stderr.at(-1) ?? 'the listing is cut off'}`,
       );
     }
-    listing.complaints = [...stderr, ...this.#late.missedBy(listing, this.#exclude)];
+    const moved = this.#late.missedBy(listing, this.#exclude);
+    const staged = [...this.#stages].map(
+      (name) => `${name}: a restore into this volume is at work or broke off, so content may be missing`,
+    );
+    listing.complaints = [...stderr, ...moved, ...staged];
     return listing;
   }
 }

@@ -1,29 +1,33 @@
 import { createFramePool } from '../../codec/pool.ts';
 import { VolbakError } from '../../core/errors.ts';
 import { Journal } from '../../core/journal.ts';
-import { type Attachment, mountEach } from '../../engine/attachment.ts';
+import { mountEach } from '../../engine/attachment.ts';
 import { MADE_VOLUMES_JOURNAL, MadeVolumes } from '../../engine/made-volumes.ts';
 import { QUIESCE_JOURNAL, type QuiesceNote, quiesce } from '../../engine/quiesce.ts';
 import { containersUsing, findVolume } from '../../engine/source.ts';
+import type { VolumeSpec } from '../../engine/volumes.ts';
 import type { FetchOptions } from '../../repository/fetch.ts';
 import type { SnapshotName } from '../../repository/keys.ts';
-import type { Manifest, ManifestVolume } from '../../repository/manifest.ts';
+import type { Manifest } from '../../repository/manifest.ts';
 import type { Repository } from '../../repository/repository.ts';
 import { Session } from '../../repository/session.ts';
 import type { EngineContext } from '../engine-context.ts';
 import type { JobEnvironment } from '../environment.ts';
-import { counted } from '../progress.ts';
-import { digestVolume } from '../read/digest.ts';
-import { extractInto } from '../write/extract.ts';
-import { inspectTargets, type TargetState } from '../write/inspect.ts';
-import { assertSpace, assertWritable, type OnConflict, writeVolumes } from '../write/write-volumes.ts';
-import { holdsSelection, isWhole, type Selection, volumeTar } from './content.ts';
+import { inspectTargets } from '../write/inspect.ts';
+import { assertKeepName } from '../write/keep-old.ts';
+import { assertNothingNested } from '../write/nested.ts';
+import { inspectSettled } from '../write/settle.ts';
+import { assertWritable, type OnConflict } from '../write/write-volumes.ts';
+import { holdsSelection, isWhole, type Selection } from './content.ts';
+import { fillAll } from './fill.ts';
 import { holdsOnlyImageFiles } from './image-content.ts';
 import { planTargets, type RestoreTarget, type TargetOptions } from './targets.ts';
 
 export interface RestoreOptions extends TargetOptions {
   selection: Selection;
   onConflict: OnConflict;
+  /** Keep what a replacement takes away, in this directory of the volume. */
+  keepOld?: string;
   /** Stop the containers that use the target volumes meanwhile. */
   stop: boolean;
   /** Read everything again and compare digests. */
@@ -37,8 +41,10 @@ export interface RestoredVolume {
   from: string;
   entries: number;
   bytes: number;
-  /** Set where --verify proved it. */
+  /** Set where it was proven. */
   digest?: string;
+  /** Directory of the volume in which its old content is. */
+  keptOld?: string;
   warnings: string[];
 }
 
@@ -67,6 +73,7 @@ export async function planRestore(
       '--verify proves whole volumes: not with --path, --strip-components or --on-conflict overlay',
     );
   }
+  assertKeepName(options.keepOld, options.onConflict);
   return { manifest, targets: planTargets(manifest, options) };
 }
 
@@ -128,16 +135,17 @@ async function restoreInto(
   try {
     for (const { spec } of targets) {
       await made.ensure(spec);
-      if (spec.driverOpts.type !== 'tmpfs') continue;
-      const message = 'lives in memory: its content is gone as soon as no container uses it';
-      env.emit({ event: 'warning', volume: spec.name, message });
+      const message = oddPlace(spec, made.names.has(spec.name));
+      if (message !== undefined) env.emit({ event: 'warning', volume: spec.name, message });
     }
     const attachment = mountEach(
       targets.map(({ spec }) => ({ name: spec.name })),
       false,
     );
     const states = await inspectTargets(ctx, attachment);
-    const restored = await fillAll(deps, targets, states, attachment, options, fetch);
+    if (options.onConflict === 'replace')
+      for (const { spec } of targets) await assertNothingNested(ctx.engine, spec.name);
+    const restored = await fillAll({ ...deps, targets, states, attachment, made, options, fetch });
     await made.keep();
     return restored;
   } catch (error) {
@@ -149,9 +157,18 @@ async function restoreInto(
   }
 }
 
+/** What a user should know of where a volume's content goes. Options come from the snapshot, which may be anybody's. */
+function oddPlace({ driverOpts }: VolumeSpec, made: boolean): string | undefined {
+  if (driverOpts.type === 'tmpfs')
+    return 'lives in memory: its content is gone as soon as no container uses it';
+  const { device = '' } = driverOpts;
+  if (!made || !device.startsWith('/')) return undefined;
+  return `its options, as the snapshot has them, lead to ${device} on the engine's machine`;
+}
+
 /** Looks at all targets before the first is touched: a refusal leaves everything as it was. */
 async function inspectExisting(
-  { ctx }: RestoreDeps,
+  { ctx, env }: RestoreDeps,
   targets: RestoreTarget[],
   options: RestoreOptions,
 ): Promise<void> {
@@ -159,7 +176,7 @@ async function inspectExisting(
   for (const { spec } of targets)
     if (await findVolume(ctx.engine, spec.name)) existing.push({ name: spec.name });
   if (existing.length === 0) return;
-  const states = await inspectTargets(ctx, mountEach(existing, true));
+  const states = await inspectSettled(ctx, mountEach(existing, true), env.emit);
   for (const [name, state] of states) {
     try {
       assertWritable(name, state, options.onConflict);
@@ -199,88 +216,4 @@ async function stopUsers(
     });
   }
   return async () => {};
-}
-
-/** Extracts all volumes before the first old content is replaced: damage found in the last one changes nothing. */
-async function fillAll(
-  deps: RestoreDeps,
-  targets: RestoreTarget[],
-  states: ReadonlyMap<string, TargetState>,
-  attachment: Attachment,
-  options: RestoreOptions,
-  fetch: FetchOptions,
-): Promise<RestoredVolume[]> {
-  for (const { source, spec } of targets) {
-    const state = states.get(spec.name) as TargetState;
-    assertWritable(spec.name, state, options.onConflict);
-    if (isWhole(options.selection)) assertSpace(spec.name, state, source.tarBytes);
-  }
-  const digests = new Map<string, string>();
-  const check = async (bases: ReadonlyMap<string, string>) => {
-    for (const { source, spec } of targets) {
-      const path = bases.get(spec.name) as string;
-      digests.set(spec.name, await proveVolume(deps, attachment, path, source, spec.name));
-    }
-  };
-  const write = {
-    ctx: deps.ctx,
-    attachment,
-    states,
-    onConflict: options.onConflict,
-    ...(options.verify ? { check } : {}),
-  };
-  const restored = await writeVolumes(write, async (bases) => {
-    const done: RestoredVolume[] = [];
-    for (const target of targets) {
-      const path = bases.get(target.spec.name) as string;
-      done.push(await fillVolume(deps, target, attachment, path, options, fetch));
-    }
-    return done;
-  });
-  return restored.map((volume) => {
-    const digest = digests.get(volume.name);
-    return digest === undefined ? volume : { ...volume, digest };
-  });
-}
-
-async function fillVolume(
-  { ctx, env }: RestoreDeps,
-  { source, spec }: RestoreTarget,
-  attachment: Attachment,
-  path: string,
-  options: RestoreOptions,
-  fetch: FetchOptions,
-): Promise<RestoredVolume> {
-  env.emit({
-    event: 'volume-start',
-    volume: spec.name,
-    action: 'restore',
-    entries: source.entries,
-    bytes: source.tarBytes,
-  });
-  let bytes = 0;
-  const tar = counted(volumeTar(source, options.selection, fetch), (done) => {
-    bytes = done;
-    const total = isWhole(options.selection) ? { total: source.tarBytes } : {};
-    env.emit({ event: 'progress', volume: spec.name, action: 'restore', done, ...total });
-  });
-  const warnings = await extractInto(ctx, attachment, path, tar);
-  for (const message of warnings) env.emit({ event: 'warning', volume: spec.name, message });
-  env.emit({ event: 'volume-done', volume: spec.name, action: 'restore', bytes });
-  return { name: spec.name, from: source.name, entries: source.entries, bytes, warnings };
-}
-
-/** Reads a written volume again through the front half of a backup. Raises INTEGRITY where it differs. */
-async function proveVolume(
-  { ctx }: Pick<RestoreDeps, 'ctx'>,
-  attachment: Attachment,
-  path: string,
-  source: ManifestVolume,
-  name: string,
-): Promise<string> {
-  const { digest } = await digestVolume(ctx, attachment, path);
-  if (digest === source.digest) return digest;
-  throw new VolbakError('INTEGRITY', `volume ${name} does not hold what snapshot volume ${source.name} did`, {
-    hint: 'Is something else writing into it? Try --stop.',
-  });
 }

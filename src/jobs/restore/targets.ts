@@ -1,6 +1,6 @@
 import { VolbakError } from '../../core/errors.ts';
 import { MADE_LABEL } from '../../engine/labels.ts';
-import type { ResolvedSource } from '../../engine/source.ts';
+import { canNameVolume, type ResolvedSource } from '../../engine/source.ts';
 import type { VolumeSpec } from '../../engine/volumes.ts';
 import type { Manifest, ManifestVolume } from '../../repository/manifest.ts';
 
@@ -56,6 +56,11 @@ export function planTargets(manifest: Manifest, options: TargetOptions): Restore
   }
   const targets = chosen.map((source) => ({ source, spec: specOf(manifest, source, chosen, options) }));
   const names = targets.map((target) => target.spec.name);
+  const odd = names.find((name) => !canNameVolume(name));
+  if (odd !== undefined)
+    throw new VolbakError('USAGE', `'${odd}' can be no name of a volume`, {
+      hint: 'Give it another one: --to-volume or --rename.',
+    });
   const twice = names.find((name, i) => names.indexOf(name) !== i);
   if (twice !== undefined) throw new VolbakError('USAGE', `two volumes would be restored into '${twice}'`);
   return targets;

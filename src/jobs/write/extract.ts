@@ -114,8 +114,9 @@ async function writePipe(helper: Helper, pipe: Pipe, source: AsyncIterable<Uint8
 function judge(exitCode: number, stderr: StderrLog, refused: unknown): ExtractWarnings {
   const lines = stderr.lines;
   if (exitCode === 0 && refused === undefined) return lines.map(printable);
-  const full = lines.find(
-    (line) => line.includes('No space left on device') || line.includes('Disk quota exceeded'),
+  // A file that fits in part is the first that tar complains about, in words of its own.
+  const full = lines.find((line) =>
+    /No space left on device|Disk quota exceeded|: Wrote only \d+ of/.test(line),
   );
   const why =
     full ??

@@ -1,67 +1,35 @@
-import { VolbakError } from '../../core/errors.ts';
+import { randomBytes } from 'node:crypto';
+import { printable } from '../../core/bytes.ts';
+import { messageOf, VolbakError } from '../../core/errors.ts';
+import type { Journal, JournalNote } from '../../core/journal.ts';
+import { processIdentity } from '../../core/process-identity.ts';
 import type { Attachment } from '../../engine/attachment.ts';
 import { WRITE_CAPABILITIES } from '../../engine/helper.ts';
-import { collectOutput, runHelper } from '../../engine/run-helper.ts';
+import { collectOutput, type HelperRun, runHelper } from '../../engine/run-helper.ts';
+import { type TarMember, TarScanner } from '../../tar/scanner.ts';
 import type { EngineContext } from '../engine-context.ts';
-
-/** What is restored over old content is first extracted whole beside it, in this directory of the volume's root. */
-export const STAGE_PREFIX = '.volbak-';
+import {
+  CONFLICT,
+  EMPTY_SCRIPT,
+  KEEP_TAKEN,
+  OWNER_SCRIPT,
+  PREPARE_SCRIPT,
+  SWAP_SCRIPT,
+  stageName,
+} from './stage-script.ts';
 
 /** How staged content takes its place. */
 export type StageMode = 'overlay' | 'replace';
 
-/** `before` keeps the root's own times: making and removing the directory changes them. */
-const PREPARE =
-  'cd "$1" && touch -r . /tmp/before && mkdir -m 700 "$2" && mkdir "$2/new" && touch -r /tmp/before "$2/before"';
+/** Directory of the journal of stages, below the state directory. */
+export const STAGES_JOURNAL = 'stages';
 
-/** Removes the directory; the root's own times come last, as they change with every rename in it. */
-const FINISH = `
-touch -r "$2/new" /tmp/times && rm -rf "$2" && touch -r /tmp/times . || exit 1
-`;
-
-const REPLACE = `
-cd "$1" && mkdir "$2/old" || exit 1
-find . -mindepth 1 -maxdepth 1 ! -name "$2" ! -name lost+found -exec mv -n -t "$2/old" -- {} + || exit 1
-touch -r "$2/new" /tmp/new && : >"$2/swapping" || exit 1
-find "$2/new" -mindepth 1 -maxdepth 1 -exec mv -n -t . -- {} + || exit 1
-touch -r /tmp/new "$2/new" && cp -a --attributes-only -T "$2/new" . || exit 1
-${FINISH}
-`;
-
-/**
- * Takes everything back. Where a replacement broke off the old content is moved to its place first, and nothing of it is
- * ever removed: `rmdir` refuses while any is left.
- */
-const DISCARD = `
-cd "$1" || exit 1
-[ -d "$2" ] || exit 0
-if [ -d "$2/old" ]; then
-  if [ -e "$2/swapping" ]; then
-    find . -mindepth 1 -maxdepth 1 ! -name "$2" ! -name lost+found -exec mv -n -t "$2/new" -- {} + || exit 1
-  fi
-  find "$2/old" -mindepth 1 -maxdepth 1 -exec mv -n -t . -- {} + && rmdir "$2/old" || exit 1
-fi
-touch -r "$2/before" /tmp/before && rm -rf "$2" && touch -r /tmp/before .
-`;
-
-/** Exit code where a directory would have to give way to a file. */
-const CONFLICT = 95;
-
-/**
- * Hard-links the staged files into their places: no copy, and what one file replaces goes at once. A directory is
- * never removed for a file: that is checked before anything changes.
- */
-const OVERLAY = `
-cd "$1" || exit 1
-cd "$2/new" || exit 1
-find . -mindepth 1 ! -type d -exec sh -c '
-  for f do if [ -d "../../$f" ] && [ ! -L "../../$f" ]; then printf "%s\\n" "$f" >&2; exit 1; fi; done' sh {} + || exit ${CONFLICT}
-find . -mindepth 1 -type d -exec sh -c '
-  for d do if [ -L "../../$d" ] || { [ -e "../../$d" ] && [ ! -d "../../$d" ]; }; then rm -f "../../$d"; fi; done' sh {} + || exit 1
-cd "$1" || exit 1
-cp -a -l --remove-destination -T "$2/new" . || exit 1
-${FINISH}
-`;
+/** What the state directory knows of a stage; what is to be done with it stands in the volumes themselves. */
+export interface StageNote {
+  engineId: string;
+  stage: string;
+  volumes: string[];
+}
 
 async function run(
   ctx: EngineContext,
@@ -69,7 +37,7 @@ async function run(
   purpose: string,
   script: string,
   args: string[],
-): Promise<void> {
+): Promise<HelperRun<Buffer>> {
   const spec = {
     image: ctx.image,
     purpose,
@@ -78,75 +46,160 @@ async function run(
     mounts: attachment.mounts,
     capabilities: WRITE_CAPABILITIES,
   };
-  const { exitCode, stderr } = await runHelper(ctx.engine, spec, collectOutput, ctx.signal);
-  if (exitCode === CONFLICT) {
-    throw new VolbakError(
-      'TARGET_NOT_EMPTY',
-      `a directory stands where a file shall be: ${stderr.lines.at(-1) ?? ''}`,
-      {
-        hint: 'Move it away, or use --on-conflict replace.',
-      },
-    );
+  const done = await runHelper(ctx.engine, spec, collectOutput, ctx.signal);
+  if (done.exitCode === 0) return done;
+  const why = printable(done.stderr.lines.at(-1) ?? `exit ${done.exitCode}`);
+  if (done.exitCode === CONFLICT) {
+    throw new VolbakError('TARGET_NOT_EMPTY', `a directory stands where a file shall be: ${why}`, {
+      hint: 'Move it away, or use --on-conflict replace.',
+    });
   }
-  if (exitCode !== 0) {
-    throw new VolbakError(
-      'HELPER_FAILED',
-      `${purpose} in the target volume failed: ${stderr.lines.at(-1) ?? `exit ${exitCode}`}`,
-    );
+  if (done.exitCode === KEEP_TAKEN) {
+    throw new VolbakError('USAGE', 'the name for the old content is one that the new content has itself', {
+      hint: 'Give another one: --keep-old <name>.',
+    });
   }
+  throw new VolbakError('HELPER_FAILED', `${purpose} in the target volume failed: ${why}`);
 }
 
-/** A directory in the volume in which content is gathered before it replaces or joins what is there. */
+/** Without the signal: what has begun is brought to an end. */
+function unaborted(ctx: EngineContext): EngineContext {
+  const { signal: _, ...rest } = ctx;
+  return rest;
+}
+
+/**
+ * Directories in volumes in which the content for all of them is gathered before it replaces or joins what is there. A
+ * note in the state directory leads the next command to them if this run is killed.
+ */
 export class Stage {
   readonly #ctx: EngineContext;
   readonly #attachment: Attachment;
-  readonly #root: string;
+  readonly #roots: string[];
   readonly #name: string;
+  readonly #note: JournalNote;
+  /** True where `apply` failed and nobody could say how far it had come: the next command settles it. */
+  unsettled = false;
 
-  private constructor(ctx: EngineContext, attachment: Attachment, root: string, name: string) {
+  private constructor(
+    ctx: EngineContext,
+    attachment: Attachment,
+    roots: string[],
+    name: string,
+    note: JournalNote,
+  ) {
     this.#ctx = ctx;
     this.#attachment = attachment;
-    this.#root = root;
+    this.#roots = roots;
     this.#name = name;
+    this.#note = note;
   }
 
-  /** Makes the directory in the volume at `root`; `id` keeps runs apart. */
-  static async create(ctx: EngineContext, attachment: Attachment, root: string, id: string): Promise<Stage> {
-    const stage = new Stage(ctx, attachment, root, `${STAGE_PREFIX}${id}`);
-    await run(ctx, attachment, 'staging', PREPARE, [root, stage.#name]);
+  /** Makes the directory in each of `volumes`, all of which are attached. */
+  static async create(
+    ctx: EngineContext,
+    attachment: Attachment,
+    volumes: readonly string[],
+    journal: Journal<StageNote>,
+  ): Promise<Stage> {
+    const name = stageName(randomBytes(8).toString('hex'));
+    const note = await journal.write({ engineId: ctx.engine.info.id, stage: name, volumes: [...volumes] });
+    const roots = volumes.map((volume) => attachment.paths.get(volume) as string);
+    const stage = new Stage(ctx, attachment, roots, name, note);
+    try {
+      await run(ctx, attachment, 'staging', PREPARE_SCRIPT, [name, processIdentity(), ...roots]);
+    } catch (error) {
+      await stage.settle().catch(() => {});
+      throw error;
+    }
     return stage;
   }
 
-  /** Where to extract to, in a helper. */
-  get path(): string {
-    return `${this.#root}/${this.#name}/new`;
+  /** Where to extract the content for the volume at `root`, in a helper. */
+  pathOf(root: string): string {
+    return `${root}/${this.#name}/new`;
   }
 
-  /** Gives the staged content its place and removes the directory. */
-  async apply(mode: StageMode): Promise<void> {
-    const script = mode === 'replace' ? REPLACE : OVERLAY;
-    await run(this.#ctx, this.#attachment, mode === 'replace' ? 'replacing' : 'overlaying', script, [
-      this.#root,
-      this.#name,
-    ]);
+  /** Raises TARGET_NOT_EMPTY or USAGE where the content cannot take its place; nothing is changed. */
+  async check(mode: StageMode, keepOld: string | undefined): Promise<void> {
+    const args = [`check-${mode}`, keepOld ?? '', this.#name, ...this.#roots];
+    await run(this.#ctx, this.#attachment, 'looking', SWAP_SCRIPT, args);
   }
 
-  /** Removes what was staged; the old content was never touched. */
-  async discard(): Promise<void> {
-    const ctx = { ...this.#ctx };
-    delete ctx.signal;
-    await run(ctx, this.#attachment, 'cleaning up', DISCARD, [this.#root, this.#name]);
+  /**
+   * Gives the staged content its place in all volumes. From the moment when the first one's journal says so it goes on to
+   * the end, whatever fails or interrupts: here, else by the next command. Answers with roots whose own attributes came
+   * out other than they should.
+   */
+  async apply(mode: StageMode, keepOld: string | undefined): Promise<string[]> {
+    const ctx = unaborted(this.#ctx);
+    const purpose = mode === 'replace' ? 'replacing' : 'overlaying';
+    const args = [mode, keepOld ?? '', this.#name, ...this.#roots];
+    try {
+      const { result } = await run(ctx, this.#attachment, purpose, SWAP_SCRIPT, args);
+      await this.#note.remove();
+      return differingRoots(result, this.#roots);
+    } catch (error) {
+      const outcome = await this.settle().catch(() => undefined);
+      if (outcome === 'forward') return [];
+      if (outcome === 'back') throw error;
+      this.unsettled = true;
+      throw new VolbakError(
+        'HELPER_FAILED',
+        `${messageOf(error)}; the new content has its place only in part`,
+        {
+          cause: error,
+          hint: 'Do not use the volumes yet: run any volbak command with this engine, which finishes it.',
+        },
+      );
+    }
   }
+
+  /** Takes all back, or, past the point of no return, goes on to the end. Raises HELPER_FAILED; then the note stays. */
+  async settle(): Promise<'forward' | 'back'> {
+    const outcome = await settleStage(unaborted(this.#ctx), this.#attachment, this.#name, this.#roots);
+    await this.#note.remove();
+    return outcome;
+  }
+}
+
+/** Brings stages of one run, of which none may be at work any more, to an end: new content or old, never between. */
+export async function settleStage(
+  ctx: EngineContext,
+  attachment: Attachment,
+  stage: string,
+  roots: readonly string[],
+): Promise<'forward' | 'back'> {
+  const { result } = await run(ctx, attachment, 'recovering', SWAP_SCRIPT, ['settle', '', stage, ...roots]);
+  return result.toString().trim() === 'forward' ? 'forward' : 'back';
+}
+
+/** Which process made a stage, as it noted it; '' where it had no time to. */
+export async function ownerOfStage(
+  ctx: EngineContext,
+  attachment: Attachment,
+  stage: string,
+  root: string,
+): Promise<string> {
+  const { result } = await run(ctx, attachment, 'looking', OWNER_SCRIPT, [root, stage]);
+  return result.toString('utf8', 0, 1024).trim();
+}
+
+/** The swap prints two members for each root: as it should be, and as it is. */
+function differingRoots(tar: Buffer, roots: readonly string[]): string[] {
+  const members: TarMember[] = [];
+  const scanner = new TarScanner({
+    member: (member) => void members.push(member),
+    content() {},
+    memberEnd() {},
+    end() {},
+  });
+  scanner.push(tar);
+  const traits = (m: TarMember | undefined) => m && [m.mode, m.uid, m.gid, m.mtime, m.xattrs ?? ''].join(' ');
+  return roots.filter((_, i) => traits(members[2 * i]) !== traits(members[2 * i + 1]));
 }
 
 /** Empties a volume that was empty before this run wrote into it. */
 export async function emptyVolume(ctx: EngineContext, attachment: Attachment, path: string): Promise<void> {
-  const { signal: _, ...unaborted } = ctx;
-  await run(
-    unaborted,
-    attachment,
-    'cleaning up',
-    'find "$1" -mindepth 1 -maxdepth 1 ! -name lost+found -exec rm -rf -- {} +',
-    [path],
-  );
+  await run(unaborted(ctx), attachment, 'cleaning up', EMPTY_SCRIPT, [path]);
 }

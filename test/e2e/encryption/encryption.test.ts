@@ -49,6 +49,8 @@ async function refused(at: Site, env: Env, ...args: string[]): Promise<Json> {
   return error;
 }
 
+const failureCode = ({ json }: VolbakResult) => json.findLast((line: Json) => line.event === 'error')?.code;
+
 /** Another machine: its own state and cache. */
 async function machine(env: Env = {}): Promise<Env> {
   const dir = await tempDir();
@@ -273,6 +275,15 @@ describe('what was seen first', () => {
     expect(warnings(copied)).toEqual([]);
     expect((await shown(target, other.env, 'show', id)).signature).toEqual(signature);
     expect((await ok(target, other.env, 'verify')).errors).toEqual([]);
+    // Damage in one is made good from the other, which is opened by the same environment.
+    const both = `${await tempDir()}/both`;
+    writeFileSync(both, readFileSync(key.file, 'utf8') + readFileSync(other.file, 'utf8'));
+    const [large] = objects(at.repo).filter((file) => file.startsWith('segments/'));
+    rmSync(path.join(at.repo, large as string));
+    const repaired = await run(at, { VOLBAK_IDENTITY_FILE: both }, 'verify', '--repair', to);
+    expect(failureCode(repaired), repaired.stdout).not.toBe('WRONG_KEY');
+    expect((await ok(at, key.env, 'verify')).errors).toEqual([]);
+    expect((await shown(at, key.env, 'show', id)).signature).toEqual(signature);
     const plain = `${await tempDir()}/plain`;
     await ok(at, copier, 'copy', '--all', '--to', plain);
     const open = { ...at, repo: plain, globals: ['-H', at.host, '--repo', plain, '--json'] };

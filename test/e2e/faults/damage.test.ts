@@ -3,25 +3,17 @@ import { cp, open, rm, stat, truncate } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, beforeEach, expect, test } from 'vitest';
-import { docker, engines, inVolume } from '../../support/engine.ts';
-import { filesBelow, makeScene, manifests, type Scene, volumes } from '../../support/scene.ts';
+import { filesBelow, manifests, type Scene, savedScene, volumes } from '../../support/scene.ts';
 import { tempDir } from '../../support/temp.ts';
-import { type Json, volbak, volbakOk } from '../../support/volbak.ts';
+import { type Json, volbak } from '../../support/volbak.ts';
 
 let scene: Scene;
 let volume: string;
 let repository: string;
 
 beforeAll(async () => {
-  scene = await makeScene(engines().a);
-  volume = scene.name('v');
-  await docker(scene.host, 'volume', 'create', volume);
-  await inVolume(
-    scene.host,
-    volume,
-    'head -c 3M /dev/urandom >random; echo small >small; mkdir d; echo deep >d/deep',
-  );
-  await volbakOk([...scene.options, 'backup', '--volume', volume]);
+  const script = 'head -c 3M /dev/urandom >random; echo small >small; mkdir d; echo deep >d/deep';
+  ({ scene, volume } = await savedScene(script));
 });
 
 beforeEach(async () => {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { dockerOk } from '../../support/engine.ts';
+import { docker, dockerOk, inVolume } from '../../support/engine.ts';
 import {
   bigVolume,
   eventually,
@@ -78,6 +78,7 @@ describe.each(['SIGTERM', 'SIGKILL'] as const)('the engine ended by %s in the mi
     ['backup', 'pipe'],
     ['backup', 'attach'],
     ['restore', 'pipe'],
+    ['replace', 'pipe'],
   ])(
     'of a %s (%s): a clear error within 30 s, and the next command sweeps what is left',
     async (what, lane) => {
@@ -85,7 +86,8 @@ describe.each(['SIGTERM', 'SIGKILL'] as const)('the engine ended by %s in the mi
       const args =
         what === 'backup'
           ? ['backup', '--volume', volume, '--full']
-          : ['restore', volume, '--to-volume', target];
+          : ['restore', volume, '--to-volume', target, '--on-conflict', 'replace'];
+      if (what === 'replace') await inVolume(scene.host, target, 'echo old >old');
       const running = await start([...scene.options, '--lane', lane, ...args]);
       await running.event((e) => e.event === 'progress');
       const again = await end(signal);
@@ -98,7 +100,12 @@ describe.each(['SIGTERM', 'SIGKILL'] as const)('the engine ended by %s in the mi
 
       await volbakOk([...scene.options, 'backup', '--volume', volume, '--dry-run']);
       expect(await helpers(scene.host)).toEqual([]);
-      expect(await volumes(scene.host, target)).toEqual([]);
+      if (what !== 'replace') {
+        expect(await volumes(scene.host, target)).toEqual([]);
+        return;
+      }
+      expect(await inVolume(scene.host, target, 'ls -A; cat old')).toBe('old\nold');
+      await docker(scene.host, 'volume', 'rm', target);
     },
   );
 });

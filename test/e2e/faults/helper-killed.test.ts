@@ -1,24 +1,20 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import { docker, engines } from '../../support/engine.ts';
+import { docker, inVolume } from '../../support/engine.ts';
 import {
-  bigVolume,
+  bigSavedScene,
   eventually,
   expectNothingLeft,
   helpers,
-  makeScene,
   type Scene,
   start,
   volumes,
 } from '../../support/scene.ts';
-import { volbakOk } from '../../support/volbak.ts';
 
 let scene: Scene;
 let volume: string;
 
 beforeAll(async () => {
-  scene = await makeScene(engines().a);
-  volume = await bigVolume(scene, 'big', 300);
-  await volbakOk([...scene.options, 'backup', '--volume', volume]);
+  ({ scene, volume } = await bigSavedScene(300));
 });
 
 const killHelper = (purpose: string) =>
@@ -57,5 +53,21 @@ describe.each(['pipe', 'attach'])('a helper killed in the middle, lane %s', (lan
     expect(exit).toBe(22);
     await expectNothingLeft(scene, running, 1);
     expect(await volumes(scene.host, target)).toEqual([]);
+  });
+
+  test('ends a restore over old content with exit 22: the old content is as it was', async () => {
+    const target = scene.name(`old-${lane}`);
+    await docker(scene.host, 'volume', 'create', target);
+    await inVolume(scene.host, target, 'mkdir d; echo old >d/old; touch -d @1400000000 d .');
+    const look = () => inVolume(scene.host, target, "find . -printf '%p %i %s %T@\\n'; cat d/old");
+    const before = await look();
+    const args = ['restore', volume, '--to-volume', target, '--on-conflict', 'replace'];
+    const running = await start([...scene.options, '--lane', lane, ...args]);
+    await running.event((e) => e.event === 'progress');
+    await killHelper('extract');
+    const { exit } = await running.end();
+    expect(exit).toBe(22);
+    await expectNothingLeft(scene, running, 1);
+    expect(await look()).toBe(before);
   });
 });

@@ -1,22 +1,15 @@
 import { execFile } from 'node:child_process';
 import { beforeAll, expect, test } from 'vitest';
-import { cleanEnv, docker, engines, inVolume } from '../../support/engine.ts';
-import { helpers, makeScene, type Scene } from '../../support/scene.ts';
-import { launcher, privateHomes, volbakOk } from '../../support/volbak.ts';
+import { cleanEnv } from '../../support/engine.ts';
+import { helpers, type Scene, savedScene } from '../../support/scene.ts';
+import { launcher, privateHomes } from '../../support/volbak.ts';
 
 let scene: Scene;
 let volume: string;
 
 beforeAll(async () => {
-  scene = await makeScene(engines().a);
-  volume = scene.name('v');
-  await docker(scene.host, 'volume', 'create', volume);
-  await inVolume(
-    scene.host,
-    volume,
-    'mkdir d; for n in $(seq 5000); do : >d/a-file-with-a-rather-long-name-$n; done; head -c 5M /dev/urandom >r',
-  );
-  await volbakOk([...scene.options, 'backup', '--volume', volume]);
+  const many = 'mkdir d; for n in $(seq 5000); do : >d/a-file-with-a-rather-long-name-$n; done';
+  ({ scene, volume } = await savedScene(`${many}; head -c 5M /dev/urandom >r`));
 });
 
 /** A shell line in which $V is volbak with its global options. */

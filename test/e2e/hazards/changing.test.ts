@@ -1,5 +1,8 @@
+import { spawn } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
-import { haltedWhileReading, site, summary, warnings } from '../../support/site.ts';
+import { mountpoint } from '../../support/engine.ts';
+import { bash, haltedWhileReading, site, summary, warnings } from '../../support/site.ts';
+import { random, rounds, seed } from '../../support/soak.ts';
 import type { Json } from '../../support/volbak.ts';
 
 const BIG = 'head -c 200000000 /dev/zero >a-big; echo last >z-last';
@@ -71,4 +74,48 @@ describe('a volume that changes while it is read', () => {
     expect(paused.snapshots[0].status).toBe('complete');
     await at.docker('rm', '-f', at.name('writer'));
   });
+
+  it('files of many sizes appended, truncated, deleted, replaced and renamed all the while: what was hit is named', {
+    timeout: 3_600_000,
+  }, async () => {
+    const from = seed();
+    const chance = random(from);
+    for (let round = 0; round < rounds(2, 40); round++) {
+      const at = await site();
+      const volume = await at.volume(
+        'v',
+        `mkdir moving still; for n in $(seq 120); do head -c $((n * n * 40)) /dev/urandom >moving/$n; cp moving/$n still/$n; done`,
+      );
+      const still = await at.inside(volume, 'cd still && md5sum * | sort');
+      const dir = await mountpoint(at.host, volume);
+      const writer = spawn('bash', ['-c', MUTATE, 'bash', String(Math.floor(chance() * 32_000))], {
+        cwd: dir,
+      });
+      const result = await at.run('backup', '--volume', volume);
+      writer.kill('SIGKILL');
+      await bash('rm -f moving/*', { cwd: dir });
+      const place = `VOLBAK_SEED=${from}, round ${round}: ${result.stdout}`;
+      expect([0, 3], place).toContain(result.exit);
+      const [snapshot] = summary(result).snapshots;
+      // What find could not see any more is told in a message alone.
+      const named: string[] = snapshot.warnings.map((w: Json) => w.path ?? w.message);
+      expect(
+        named.filter((name) => !name.includes('./moving')),
+        place,
+      ).toEqual([]);
+      expect(snapshot.status, place).toBe(named.length > 0 ? 'partial' : 'complete');
+      expect(result.exit, place).toBe(named.length > 0 ? 3 : 0);
+      // The tar was read to its end: all else is there, and what is stored holds together.
+      await at.ok('verify');
+      expect([0, 3]).toContain(
+        (await at.run('restore', volume, '--to-volume', at.name('r'), '--verify')).exit,
+      );
+      expect(await at.inside(at.name('r'), 'cd still && md5sum * | sort'), place).toBe(still);
+    }
+  });
 });
+
+/** Does something to a file after another, as fast as it can. */
+const MUTATE = `RANDOM=$1; cd moving; while :; do n=$((RANDOM % 120 + 1)); case $((RANDOM % 6)) in
+  0) echo more >>$n ;; 1) : >$n ;; 2) rm -f $n ;; 3) head -c 50000 /dev/zero >.new; mv -f .new $n ;;
+  4) mv -f $n $((RANDOM % 120 + 1)) 2>/dev/null ;; 5) ln -f $n $((n % 120 + 1)) 2>/dev/null ;; esac; done`;

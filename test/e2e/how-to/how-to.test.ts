@@ -142,6 +142,17 @@ describe('docs/how-to: every command of every page', () => {
     expect(await files('shop-db-copy')).toBe(CONTENT);
   });
 
+  it('restore-in-place', async () => {
+    const { follow, files } = await shop();
+    const out = await follow('restore-in-place.md');
+    expect(out.match(/digest proven/g)).toHaveLength(3);
+    expect(out).toContain('directory before-restore');
+    expect(out).toMatch(/^new$/m);
+    expect(await files('shop-db-data')).toBe('./orders/1\n./orders/2\n./orders/3\n./readme\n');
+    const { a } = engines();
+    expect(await docker(a, 'inspect', '-f', '{{.State.Running}}', 'shop-db')).toBe('true');
+  });
+
   it('restore-without-volbak', async () => {
     const { follow, files } = await shop();
     const lost = `${BACKUP} >&2\ndocker rm -f shop-db >&2\ndocker volume rm shop-db-data >&2`;
@@ -150,6 +161,26 @@ describe('docs/how-to: every command of every page', () => {
     expect(digests).toHaveLength(2);
     expect(digests?.[0]).toBe(digests?.[1]);
     expect(out).toMatch(/-rw-r--r-- .* \.\/orders\/1$/m);
+    expect(await files('shop-db-data')).toBe(CONTENT);
+  });
+
+  it('forget-and-prune', async () => {
+    const { follow, files } = await shop();
+    const backups = Array.from({ length: 5 }, () => `${BACKUP} >&2`).join('\n');
+    const release = 'volbak backup shop-db --tag release=1.2 >&2';
+    const out = await follow('forget-and-prune.md', (all) => [
+      release,
+      backups,
+      ...all,
+      'volbak snapshots --json',
+    ]);
+    expect(out).toMatch(/keep +last, daily \d{4}-\d\d-\d\d/);
+    expect(out).toMatch(/3 snapshots would be forgotten, 3 kept/);
+    expect(out).toMatch(/3 snapshots forgotten, 3 kept/);
+    expect(out).toMatch(/would delete 0 segments/);
+    expect(out).toMatch(/^deleted 0 segments/m);
+    expect(out).toMatch(/pending: .* in their grace until/);
+    expect(JSON.parse(out.slice(out.lastIndexOf('\n[') + 1))).toHaveLength(3);
     expect(await files('shop-db-data')).toBe(CONTENT);
   });
 
@@ -175,26 +206,6 @@ describe('docs/how-to: every command of every page', () => {
     expect(await docker(a, 'volume', 'ls', '-q', '--filter', 'label=io.volbak.scratch')).toBe('');
   });
 
-  it('forget-and-prune', async () => {
-    const { follow, files } = await shop();
-    const backups = Array.from({ length: 5 }, () => `${BACKUP} >&2`).join('\n');
-    const release = 'volbak backup shop-db --tag release=1.2 >&2';
-    const out = await follow('forget-and-prune.md', (all) => [
-      release,
-      backups,
-      ...all,
-      'volbak snapshots --json',
-    ]);
-    expect(out).toMatch(/keep +last, daily \d{4}-\d\d-\d\d/);
-    expect(out).toMatch(/3 snapshots would be forgotten, 3 kept/);
-    expect(out).toMatch(/3 snapshots forgotten, 3 kept/);
-    expect(out).toMatch(/would delete 0 segments/);
-    expect(out).toMatch(/^deleted 0 segments/m);
-    expect(out).toMatch(/pending: .* in their grace until/);
-    expect(JSON.parse(out.slice(out.lastIndexOf('\n[') + 1))).toHaveLength(3);
-    expect(await files('shop-db-data')).toBe(CONTENT);
-  });
-
   it('is all of the pages', async () => {
     const { readdir } = await import('node:fs/promises');
     const pages = (await readdir(path.join(projectRoot, 'docs/how-to'))).sort();
@@ -204,6 +215,7 @@ describe('docs/how-to: every command of every page', () => {
       'export-and-import-plain-tars.md',
       'forget-and-prune.md',
       'move-data-into-a-new-container.md',
+      'restore-in-place.md',
       'prove-a-backup.md',
       'restore-without-volbak.md',
       'run-something-on-volumes.md',

@@ -25,7 +25,7 @@ const PACKAGES: Record<string, string[]> = {
   findutils: ['find'],
   coreutils: [
     ...['sort', 'tr', 'sync', 'stat', 'cat', 'sleep', 'mkdir', 'mv', 'rm', 'ls', 'chmod', 'chown', 'touch'],
-    ...['dd', 'df', 'date', 'cp', 'ln', 'readlink', 'head', 'env', 'true'],
+    ...['dd', 'df', 'cp', 'ln', 'readlink', 'head', 'env', 'true'],
   ],
 };
 

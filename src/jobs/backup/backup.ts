@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { isVolbakError, VolbakError } from '../../core/errors.ts';
+import { VolbakError } from '../../core/errors.ts';
 import { Journal } from '../../core/journal.ts';
 import { planAttachment } from '../../engine/attachment.ts';
 import {
@@ -94,16 +94,11 @@ export class BackupJob {
     }
   }
 
-  /** A host that may only write has what it wrote itself. */
-  readonly #manifestOf = async (name: SnapshotName): Promise<Manifest> => {
-    try {
-      return await this.#repository.manifest(name);
-    } catch (error) {
-      const kept = isVolbakError(error, 'WRONG_KEY') ? await this.#frames.cache?.manifest(name) : undefined;
-      if (!kept) throw error;
-      return kept;
-    }
-  };
+  /** A host that may only write knows what it wrote itself, as far as its cache holds it. */
+  async #manifestOf(name: SnapshotName): Promise<Manifest | undefined> {
+    if (this.#repository.readable) return this.#repository.manifest(name);
+    return this.#frames.cache?.manifest(name);
+  }
 
   async #findParents(source: ResolvedSource, key: Source): Promise<Parents> {
     const { parent } = this.#options;
@@ -115,7 +110,13 @@ export class BackupJob {
       source: parent?.source ?? key,
       volumes: source.volumes.map((v) => v.name),
     };
-    return findParents(this.#manifestOf, snapshots, wanted, this.#env.emit);
+    const found = await findParents((name) => this.#manifestOf(name), snapshots, wanted, this.#env.emit);
+    if (!this.#repository.readable && this.#newest !== '' && found.byVolume.size === 0) {
+      const message =
+        'this host cannot read the repository and has no cached index of an earlier snapshot: all is read and stored again';
+      this.#env.emit({ event: 'warning', message });
+    }
+    return found;
   }
 
   async #quiesced(source: ResolvedSource, parents: Parents): Promise<VolumeBackup[]> {

@@ -28,7 +28,7 @@ const MAX_OTHERS = 16;
  * share a volume continue one another. The newest snapshot of the same source counts too.
  */
 export async function findParents(
-  manifestOf: (name: SnapshotName) => Promise<Manifest>,
+  manifestOf: (name: SnapshotName) => Promise<Manifest | undefined>,
   snapshots: readonly SnapshotName[],
   wanted: { engineId: string; source: SnapshotName['source']; volumes: readonly string[] },
   emit: EventSink,
@@ -37,13 +37,14 @@ export async function findParents(
   const parents: Parents = { byVolume: new Map(), names: [], others: [] };
   for (const name of [...snapshots].reverse().slice(0, MAX_LOOKED_AT)) {
     if (parents.byVolume.size === wanted.volumes.length) break;
-    let manifest: Manifest;
+    let manifest: Manifest | undefined;
     try {
       manifest = await manifestOf(name);
     } catch (error) {
       emit({ event: 'warning', message: `snapshot ${name.id} is not used as a parent: ${messageOf(error)}` });
       continue;
     }
+    if (!manifest) continue;
     if (manifest.engine.id !== wanted.engineId && formatSource(name.source) !== own) continue;
     const held = manifest.volumes.filter(
       (volume) => wanted.volumes.includes(volume.name) && !parents.byVolume.has(volume.name),

@@ -25,7 +25,8 @@ ${PROBE_SCRIPT}
 cd "$1" || exit ${NO_DIRECTORY}
 find . -maxdepth 0 -printf 'FS %F\\0' || exit ${NO_LISTING}
 printf 'TAR %s\\0' "$(tar --version | head -n 1)"
-now=$(date +%s%3N)
+: >/tmp/now
+now=$(stat -c %.3Y /tmp/now | tr -d .)
 printf 'NOW %s\\0' "$now"
 begun=$((now - 20))
 sync -f .

@@ -100,6 +100,38 @@ describe('an encrypted repository', () => {
     expect(await bash(`'${projectRoot}/recipes/digest.sh' '${plain}'`)).toBe(volumes[0].digest);
   });
 
+  it('is backed up to incrementally by a host that cannot read it, from its own cache; a lost cache costs a second copy, said', async () => {
+    const at = await site();
+    const key = await keygen();
+    const host = await machine();
+    await ok(at, host, 'init', '--encrypt-to', key.recipient);
+    const volume = await at.volume('data', 'for n in $(seq 50); do head -c 20000 /dev/urandom >$n; done');
+    await bash('sleep 2.2');
+    const first = await ok(at, host, 'backup', '--volume', volume);
+    await at.inside(volume, 'echo more >more');
+    const second = await ok(at, host, 'backup', '--volume', volume);
+    const [{ readBytes, newBytes, digest }] = second.snapshots[0].volumes;
+    expect(readBytes).toBeLessThan(100_000);
+    expect(newBytes).toBeLessThan(100_000);
+
+    const forgetful = { ...host, XDG_CACHE_HOME: `${await tempDir()}/cache` };
+    const third = await run(at, forgetful, 'backup', '--volume', volume);
+    expect(third.exit).toBe(0);
+    expect(warnings(third).join()).toContain('no cached index');
+    const [again] = summary(third).snapshots[0].volumes;
+    expect(again.digest).toBe(digest);
+    expect(again.newBytes).toBeGreaterThan(first.snapshots[0].volumes[0].newBytes);
+    await ok(
+      at,
+      { ...host, ...key.env },
+      'restore',
+      second.snapshots[0].id,
+      '--to-volume',
+      at.name('r'),
+      '--verify',
+    );
+  });
+
   it('is exit 12 at once to whoever lacks the identity or has a wrong one, before the engine is asked', async () => {
     const at = await site();
     const key = await keygen();

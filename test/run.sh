@@ -26,7 +26,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 test/support/packages.sh dockerd=docker.io docker=docker.io iptables=iptables jq=jq zstd=zstd setfattr=attr setfacl=acl \
-  busybox=busybox-static bzip2=bzip2 xz=xz-utils age=age perl=perl \
+  busybox=busybox-static sqlite3=sqlite3 bzip2=bzip2 xz=xz-utils age=age perl=perl \
   sshd=openssh-server ssh-keygen=openssh-client openssl=openssl ceph-mon=ceph-mon ceph-osd=ceph-osd radosgw=radosgw \
   ceph=ceph-common python3=python3 mkfs.ext4=e2fsprogs losetup=mount uuidgen=uuid-runtime curl=curl
 

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { isVolbakError, messageOf } from '../../core/errors.ts';
 import type { EngineConnection } from '../../engine/connect.ts';
 import type { ResolvedSource, SourceContainer } from '../../engine/source.ts';
 import { type SnapshotName, type Source, snapshotId, timeOfId } from '../../repository/keys.ts';
@@ -71,6 +72,8 @@ export class CaptureJob {
       );
       await commitManifest(this.#repository, manifest, session, signal);
       await frames.pending.forget();
+      await frames.cache?.keepManifest(manifest);
+      await frames.cache?.tidy(clock.now());
       return manifest;
     } finally {
       await session.end();
@@ -80,23 +83,39 @@ export class CaptureJob {
 
   async #loadKnown(frames: FrameStore, newest: SnapshotName | undefined, file: string): Promise<void> {
     const { store } = this.#repository;
+    const { pool, cache } = frames;
+    await cache?.open();
     const present = await presentSegments(store);
     await frames.resume(present);
-    if (!newest) return;
-    const fetch = { store, pool: frames.pool, signal: this.#env.signal };
-    const parent = await this.#repository.manifest(newest);
+    const parent = newest && (await this.#parent(newest, cache));
+    if (!parent) return;
+    const fetch = { store, pool, signal: this.#env.signal, ...(cache ? { cache } : {}) };
     await loadParentFrames(parent, file, present, frames.writer, fetch, this.#env.emit);
   }
 
+  /** A host that may only write has what it wrote itself. A parent that cannot be read costs space, not the dump. */
+  async #parent(newest: SnapshotName, cache: FrameStore['cache']): Promise<Manifest | undefined> {
+    try {
+      return await this.#repository.manifest(newest);
+    } catch (error) {
+      this.#env.signal.throwIfAborted();
+      const kept = isVolbakError(error, 'WRONG_KEY') ? await cache?.manifest(newest) : undefined;
+      if (kept) return kept;
+      const message = `snapshot ${newest.id} is not used as a parent: ${messageOf(error)}`;
+      this.#env.emit({ event: 'warning', message });
+      return undefined;
+    }
+  }
+
   async #write(
-    { writer }: FrameStore,
+    { writer, cache }: FrameStore,
     file: string,
     started: Date,
     run: (stdout: (stream: AsyncIterable<Buffer>) => Promise<void>) => Promise<void>,
   ): Promise<ManifestVolume> {
     const { emit, signal } = this.#env;
     emit({ event: 'volume-start', volume: file, action: 'capture' });
-    const capture = new CaptureWriter(writer, file, started);
+    const capture = new CaptureWriter(writer, file, started, cache);
     await run(async (stream) => {
       for await (const bytes of stream) {
         signal.throwIfAborted();

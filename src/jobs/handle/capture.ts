@@ -2,6 +2,7 @@ import { fromText } from '../../core/bytes.ts';
 import type { IndexMember } from '../../core/member.ts';
 import type { FrameHandle } from '../../repository/frame-handle.ts';
 import type { FrameWriter } from '../../repository/frame-writer.ts';
+import type { IndexCache } from '../../repository/index-cache.ts';
 import type { ManifestVolume } from '../../repository/manifest.ts';
 import { VolumeIndex } from '../../repository/volume-index.ts';
 import { VolumeDigest } from '../../tar/digest.ts';
@@ -21,6 +22,7 @@ const IN_FLIGHT = 8;
  */
 export class CaptureWriter {
   readonly #writer: FrameWriter;
+  readonly #cache: IndexCache | undefined;
   readonly #name: string;
   readonly #started: Date;
   readonly #before: { newBytes: number; storedBytes: number };
@@ -28,8 +30,10 @@ export class CaptureWriter {
   readonly #waiting = new Set<Promise<unknown>>();
   readonly #frames = new ContentFrames((frame) => this.#content.push(this.#store(frame)));
 
-  constructor(writer: FrameWriter, name: string, started: Date) {
+  /** `cache` keeps the index where the next run could not read it back. */
+  constructor(writer: FrameWriter, name: string, started: Date, cache?: IndexCache) {
     this.#writer = writer;
+    this.#cache = cache;
     this.#name = name;
     this.#started = started;
     this.#before = { newBytes: writer.newBytes, storedBytes: writer.placedBytes };
@@ -119,6 +123,7 @@ export class CaptureWriter {
       pathHash,
       onMember: (member) => digest.add(member),
       onFailure: fail,
+      cache: this.#cache,
     });
     let frames = 0;
     for (const line of lines) {

@@ -47,9 +47,11 @@ export async function handle(deps: HandleDeps, plan: HandlePlan): Promise<Handle
     log: (message) => env.emit({ event: 'info', message }),
   });
   if (plan.network) await assertRunning(engine, container.name);
+  // Before anything is told to wait for us: a store that cannot be reached, or the wrong key.
+  const repository = plan.capture === undefined ? undefined : await deps.repository();
   const spec: HandlerSpec = { ...plan, image: image.Id, volumesFrom: container.id };
   const target: HookTarget = { engine, id: container.id, name: container.name };
-  const run = () => quiesced(deps, plan, () => runOnce(deps, plan, spec));
+  const run = () => quiesced(deps, plan, () => runOnce(deps, plan, spec, repository));
   const manifest = await withHooks(target, plan.hooks, env, run);
   const durationMs = env.clock.now().getTime() - started.getTime();
   return manifest ? { durationMs, manifest } : { durationMs };
@@ -79,7 +81,12 @@ async function quiesced<T>(
   }
 }
 
-async function runOnce(deps: HandleDeps, plan: HandlePlan, spec: HandlerSpec): Promise<Manifest | undefined> {
+async function runOnce(
+  deps: HandleDeps,
+  plan: HandlePlan,
+  spec: HandlerSpec,
+  repository: Repository | undefined,
+): Promise<Manifest | undefined> {
   const { env, engine } = deps;
   const said = new LastWords();
   const tell = (stream: 'stdout' | 'stderr') =>
@@ -93,8 +100,8 @@ async function runOnce(deps: HandleDeps, plan: HandlePlan, spec: HandlerSpec): P
     stderr.end();
     judge(plan, end, said);
   };
-  if (plan.capture !== undefined) {
-    const job = new CaptureJob(env, engine, await deps.repository(), deps.tags);
+  if (plan.capture !== undefined && repository) {
+    const job = new CaptureJob(env, engine, repository, deps.tags);
     return job.run(plan.container, plan.capture, run);
   }
   const lines = tell('stdout');

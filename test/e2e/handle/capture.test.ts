@@ -4,7 +4,7 @@ import { mountpoint } from '../../support/engine.ts';
 import { restoreWithoutVolbak } from '../../support/main-job.ts';
 import { bash, failure, helperAtWork, helpers, type Site, site, summary } from '../../support/site.ts';
 import { tempDir } from '../../support/temp.ts';
-import type { Json } from '../../support/volbak.ts';
+import { type Json, volbakOk } from '../../support/volbak.ts';
 
 /** A container with 40 MB that cannot be compressed. */
 async function big(at: Site): Promise<string> {
@@ -122,5 +122,23 @@ describe('volbak handle --capture', () => {
     expect(result.json.find((e) => e.event === 'warning').message).toBe('the handler printed nothing');
     await at.ok('restore', `${app}:db.dump`, '--to-volume', at.name('restored'), '--verify');
     expect(await at.inside(at.name('restored'), 'stat -c %s db.dump')).toBe('0');
+  });
+
+  it('into an encrypted repository, by a host that cannot read it: only what is new is stored, and the key reads it', async () => {
+    const key = path.join(await tempDir(), 'key');
+    const recipient = (await bash(`age-keygen -o '${key}' 2>/dev/null; age-keygen -y '${key}'`)).trim();
+    const at = await site();
+    await at.ok('init', '--encrypt-to', recipient);
+    const app = await big(at);
+    await at.ok('handle', app, '--capture', 'db.dump', ...dump);
+    await at.inside(at.name('v'), 'echo end >>big');
+    const second = await at.ok('handle', app, '--capture', 'db.dump', ...dump);
+    expect(second.snapshot.newBytes).toBeLessThan(6_000_000);
+    expect((await at.run('show', `${app}:db.dump`)).exit).toBe(12);
+    const env = { VOLBAK_IDENTITY_FILE: key };
+    const restored = ['restore', `${app}:db.dump`, '--to-volume', at.name('restored'), '--verify'];
+    await volbakOk([...at.globals, ...restored], { env });
+    const sum = await at.inside(at.name('v'), 'sha256sum <big');
+    expect(await at.inside(at.name('restored'), 'sha256sum <db.dump')).toBe(sum);
   });
 });

@@ -114,7 +114,7 @@ async function resolveSources(
   options: Options,
 ): Promise<ResolvedSource[]> {
   const { containersWithVolumes, resolveContainer, resolveVolume } = await import('../../engine/source.ts');
-  const { selectVolumes } = await import('../../jobs/backup/backup.ts');
+  const { selectVolumes } = await import('../../jobs/backup/select.ts');
   const names = options.all ? await containersWithVolumes(ctx.engine) : containers;
   const sources: ResolvedSource[] = [];
   for (const name of names) {

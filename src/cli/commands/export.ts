@@ -81,7 +81,7 @@ async function snapshot(runtime: Runtime, reference: string, options: Options): 
 async function live(runtime: Runtime, options: Options): Promise<ExportResult> {
   const ctx = await runtime.engine();
   const { resolveContainer, resolveVolume } = await import('../../engine/source.ts');
-  const { selectVolumes } = await import('../../jobs/backup/backup.ts');
+  const { selectVolumes } = await import('../../jobs/backup/select.ts');
   const { exportLive } = await import('../../jobs/export/export.ts');
   const whole =
     options.container === undefined

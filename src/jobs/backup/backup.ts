@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { VolbakError } from '../../core/errors.ts';
+import { isVolbakError } from '../../core/errors.ts';
 import { Journal } from '../../core/journal.ts';
 import { planAttachment } from '../../engine/attachment.ts';
 import {
@@ -41,6 +41,9 @@ export interface BackupOutcome {
   durationMs: number;
 }
 
+/** How often parents are chosen anew because a forget took them away. */
+const MOST_TRIES = 3;
+
 /** Backs up sources one after another; frames that several of them have are stored once. */
 export class BackupJob {
   readonly #env: JobEnvironment;
@@ -72,13 +75,7 @@ export class BackupJob {
     const started = clock.now();
     const key: Source = { host: this.#ctx.engine.info.name, kind: source.kind, name: source.name };
     emit({ event: 'source', source: formatSource(key), volumes: source.volumes.map((v) => v.name) });
-    const parents = await this.#findParents(source, key);
-    const session = await Session.begin({
-      store: this.#repository.store,
-      kind: 'backup',
-      uses: [...parents.names, ...parents.others],
-      now: () => clock.now().getTime(),
-    });
+    const { parents, session } = await this.#beginSession(source, key);
     try {
       await this.#known.begin(parents.others);
       const volumes = await this.#quiesced(source, parents);
@@ -91,6 +88,24 @@ export class BackupJob {
       return { manifest, durationMs: clock.now().getTime() - started.getTime() };
     } finally {
       await session.end();
+    }
+  }
+
+  /** Chooses parents and names them in a session; once more where one was forgotten in between. */
+  async #beginSession(source: ResolvedSource, key: Source): Promise<{ parents: Parents; session: Session }> {
+    for (let tries = 1; ; tries++) {
+      const parents = await this.#findParents(source, key);
+      try {
+        const session = await Session.begin({
+          store: this.#repository.store,
+          kind: 'backup',
+          uses: [...parents.names, ...parents.others],
+          now: () => this.#env.clock.now().getTime(),
+        });
+        return { parents, session };
+      } catch (error) {
+        if (tries === MOST_TRIES || !isVolbakError(error, 'STORE_NOT_FOUND')) throw error;
+      }
     }
   }
 
@@ -235,23 +250,4 @@ export class BackupJob {
       volumes: volumes.map((v) => v.volume),
     };
   }
-}
-
-/** Keeps only the volumes that --only names, by name or mount path. Raises NOT_FOUND_IN_ENGINE for an unknown one. */
-export function selectVolumes(source: ResolvedSource, only: readonly string[]): ResolvedSource {
-  if (only.length === 0) return source;
-  const matches = (volume: SourceVolume, text: string) =>
-    volume.name === text || volume.destinations.includes(text.length > 1 ? text.replace(/\/$/, '') : text);
-  for (const text of only) {
-    if (source.volumes.some((volume) => matches(volume, text))) continue;
-    throw new VolbakError('NOT_FOUND_IN_ENGINE', `${source.name} has no volume '${text}'`, {
-      hint: `It has ${source.volumes.map((v) => `${v.name} (${v.destinations.join(', ')})`).join('; ') || 'none'}.`,
-    });
-  }
-  const chosen = (volume: SourceVolume) => only.some((text) => matches(volume, text));
-  return {
-    ...source,
-    volumes: source.volumes.filter(chosen),
-    unchosen: source.volumes.filter((volume) => !chosen(volume)).flatMap((volume) => volume.destinations),
-  };
 }

@@ -4,7 +4,7 @@ import type { FrameRef } from '../../repository/frame-ref.ts';
 import type { SnapshotName } from '../../repository/keys.ts';
 import type { Manifest } from '../../repository/manifest.ts';
 import type { Repository } from '../../repository/repository.ts';
-import { presentSegments } from '../../repository/session.ts';
+import { usableSegments } from '../../repository/session.ts';
 import type { JobEnvironment } from '../environment.ts';
 import type { FrameStore } from '../frame-store.ts';
 import type { Listing } from '../read/listing.ts';
@@ -42,7 +42,7 @@ export class KnownFrames {
     this.#others = others;
     await this.#frames.cache?.open();
     if (this.#present) return;
-    this.#present = await presentSegments(this.#repository.store);
+    this.#present = await usableSegments(this.#repository.store);
     await this.#frames.resume(this.#present);
   }
 

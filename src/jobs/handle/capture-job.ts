@@ -6,7 +6,7 @@ import { type SnapshotName, type Source, snapshotId, timeOfId } from '../../repo
 import type { Manifest, ManifestVolume } from '../../repository/manifest.ts';
 import { formatSource } from '../../repository/references.ts';
 import type { Repository } from '../../repository/repository.ts';
-import { presentSegments, Session } from '../../repository/session.ts';
+import { Session, usableSegments } from '../../repository/session.ts';
 import { loadParentFrames } from '../backup/parents.ts';
 import { commitManifest } from '../commit.ts';
 import type { JobEnvironment } from '../environment.ts';
@@ -85,7 +85,7 @@ export class CaptureJob {
     const { store } = this.#repository;
     const { pool, cache } = frames;
     await cache?.open();
-    const present = await presentSegments(store);
+    const present = await usableSegments(store);
     await frames.resume(present);
     const parent = newest && (await this.#parent(newest, cache));
     if (!parent) return;

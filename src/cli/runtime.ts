@@ -169,14 +169,14 @@ export class Runtime {
     return new PinFile(this.environment.stateDirectory, place);
   }
 
-  /** Connects to the engine, and first keeps the promises of runs that were killed. */
-  async connect(): Promise<EngineConnection> {
+  /** Connects to the engine, or another one, and first keeps the promises of runs that were killed. */
+  async connect(other?: string): Promise<EngineConnection> {
     const [{ connect }, { resolveEndpoint }, { recover }] = await Promise.all([
       import('../engine/connect.ts'),
       import('../engine/endpoint.ts'),
       import('../jobs/recover.ts'),
     ]);
-    const { host, context } = this.options;
+    const { host, context } = other === undefined ? this.options : { host: other };
     const endpoint = resolveEndpoint({
       env: this.environment.raw,
       homeDir: this.environment.homeDirectory,
@@ -188,9 +188,9 @@ export class Runtime {
     return engine;
   }
 
-  /** The engine with a helper image chosen. */
-  async engine(): Promise<EngineContext> {
-    return this.#withHelperImage(await this.connect());
+  /** The engine, or the one at another host, with a helper image chosen. */
+  async engine(other?: string): Promise<EngineContext> {
+    return this.#withHelperImage(await this.connect(other));
   }
 
   async #withHelperImage(engine: EngineConnection): Promise<EngineContext> {

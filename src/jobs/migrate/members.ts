@@ -46,13 +46,16 @@ export class Cursor<T extends { path: string }> {
     this.current = done ? undefined : value;
   }
 
-  /** The item of this path, if there is one; those before it are passed, and told. */
+  /** Takes the item of this path, if there is one; those before it are passed, and told. */
   seek(path: string, passed: (item: T) => void = () => {}): T | undefined {
     while (this.current && comparePaths(this.current.path, path) < 0) {
       passed(this.current);
       this.advance();
     }
-    return this.current?.path === path ? this.current : undefined;
+    const found = this.current;
+    if (found?.path !== path) return undefined;
+    this.advance();
+    return found;
   }
 }
 

@@ -9,7 +9,7 @@ import type { EngineContext } from '../engine-context.ts';
 import { NO_DIRECTORY } from '../read/scripts.ts';
 
 /** Reads commands: helpers need not have xargs. The last one says that all of them came. */
-const REMOVE_SCRIPT = `cd "$1" || exit ${NO_DIRECTORY}\nset -e\n. /dev/stdin\n`;
+const REMOVE_SCRIPT = `cd "$1" || exit ${NO_DIRECTORY}\nexec /bin/sh -e -s\n`;
 
 const LINE = 64 * 1024;
 

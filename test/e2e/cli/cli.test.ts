@@ -352,6 +352,7 @@ describe('help', () => {
       'prune',
       'drill',
       'handle',
+      'migrate',
       'recipes',
       'helper',
       'doctor',

@@ -249,6 +249,26 @@ describe('--with-container', () => {
     expect(taken.exit).toBe(24);
     expect(failure(taken).message).toContain(app);
     await there('rm', app);
+    const network = at.name('net');
+    await at.docker('network', 'create', '--internal', network);
+    const inNet = at.name('in-net');
+    await at.docker(
+      'create',
+      '--network',
+      network,
+      '--name',
+      inNet,
+      '-v',
+      `${volume}:/data`,
+      'toolbox',
+      'true',
+    );
+    const missing = await at.run('migrate', inNet, '--to-host', other, '--with-container');
+    expect(missing.exit).toBe(21);
+    expect(failure(missing)).toMatchObject({
+      message: expect.stringContaining(network),
+      hint: expect.stringContaining('network create'),
+    });
     expect(await at.inside(volume, 'cat file')).toBe('1');
     expect(await stateOf(at, app)).toBe('running');
   });

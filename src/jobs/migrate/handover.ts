@@ -27,8 +27,9 @@ export class Handover implements AsyncIterable<Uint8Array> {
       for (;;) {
         if (this.#waiting) {
           const { bytes, taken } = this.#waiting;
-          this.#waiting = undefined;
+          // It waits on until the chunk was dealt with: whoever pulls may leave with it in hand.
           yield bytes;
+          this.#waiting = undefined;
           taken();
         } else if (this.#end) {
           if ('error' in this.#end) throw this.#end.error;

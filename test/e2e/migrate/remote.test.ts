@@ -7,7 +7,10 @@ const CHANGE = 'echo more >>random; rm -r empty; mkdir new; echo 1 >new/file';
 
 /** Much that compresses, to see that it is. */
 async function source({ at }: TwoEngines): Promise<{ volume: string; app: string }> {
-  const volume = await at.volume('data', `${SMALL_TREE}; yes some text | head -c 30000000 >text; sleep 4`);
+  const volume = await at.volume(
+    'data',
+    `${SMALL_TREE}; head -c 30000000 /dev/zero | tr '\\0' x >text; sleep 4`,
+  );
   return { volume, app: await changingAtStop(at, volume, CHANGE) };
 }
 

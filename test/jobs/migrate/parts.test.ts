@@ -34,6 +34,10 @@ describe('handing chunks over', () => {
     left.abandon();
     await expect(waiting).rejects.toThrow('nobody takes');
     await expect(left.push(Uint8Array.of(2))).rejects.toThrow('nobody takes');
+    const dropped = new Handover();
+    const inHand = dropped.push(Uint8Array.of(1));
+    for await (const _ of dropped) break;
+    await expect(inHand).rejects.toThrow('nobody takes');
   });
 });
 

@@ -3,6 +3,7 @@ import { type Attachment, mountEach } from '../../engine/attachment.ts';
 import { MADE_VOLUMES_JOURNAL, MadeVolumes } from '../../engine/made-volumes.ts';
 import { QUIESCE_JOURNAL, type Quiesced, type QuiesceNote, quiesce } from '../../engine/quiesce.ts';
 import { copyImageOf, recreateContainer, removeContainer, startContainer } from '../../engine/recreate.ts';
+import { inspectContainer } from '../../engine/source.ts';
 import { listVolume } from '../read/list.ts';
 import { inspectTargets } from '../write/inspect.ts';
 import { emptyVolume, STAGES_JOURNAL, type StageNote } from '../write/stage.ts';
@@ -42,8 +43,8 @@ export class Migration {
       await this.#copyImage();
       await this.#fill();
       const container = await this.#container();
-      await this.#halted?.release();
       this.#runsAgain();
+      await this.#leaveStopped();
       return {
         volumes: this.#moves.map((move, i) => this.#describe(move, i)),
         downtimeMs: this.#downtimeMs ?? 0,
@@ -51,12 +52,28 @@ export class Migration {
         ...(container ? { container } : {}),
       };
     } catch (error) {
-      await this.#halted?.resume();
-      await this.#made.discardKept();
-      const removed = await this.#made.discard();
-      if (removed.length > 0)
-        env.emit({ event: 'info', message: `removed again at the target: ${removed.join(', ')}` });
+      try {
+        await this.#halted?.resume();
+      } finally {
+        await this.#made.discardKept();
+        const removed = await this.#made.discard();
+        if (removed.length > 0)
+          env.emit({ event: 'info', message: `removed again at the target: ${removed.join(', ')}` });
+      }
       throw error;
+    }
+  }
+
+  /** The containers stay stopped, where that was asked for; an engine that starts may think otherwise. */
+  async #leaveStopped(): Promise<void> {
+    await this.#halted?.release();
+    if (!this.#options.keepSourceStopped) return;
+    const { from, env } = this.#deps;
+    for (const { id, name } of this.#halted?.containers ?? []) {
+      const info = await inspectContainer(from.engine, id).catch(() => undefined);
+      if (info?.HostConfig.RestartPolicy?.Name !== 'always') continue;
+      const message = `${name} has the restart policy "always": it starts again when its engine does`;
+      env.emit({ event: 'warning', message });
     }
   }
 

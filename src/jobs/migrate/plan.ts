@@ -5,6 +5,7 @@ import { MADE_LABEL } from '../../engine/labels.ts';
 import { type ContainerPlan, planContainer } from '../../engine/recreate.ts';
 import {
   canNameVolume,
+  containersUsing,
   findVolume,
   type ResolvedSource,
   resolveContainer,
@@ -135,6 +136,19 @@ async function assertEmpty({ to, env }: MigrateDeps, volumes: readonly VolumePla
     if (await findVolume(to.engine, spec.name)) existing.push({ name: spec.name });
   if (existing.length === 0) return;
   assertStates(to, await inspectSettled(to, mountEach(existing, true), env.emit));
+  for (const { name } of existing) await assertUnused(to, name);
+}
+
+/** What a running container writes into the target meanwhile would be lost, or spoil what arrives. */
+async function assertUnused({ engine }: EngineContext, volume: string): Promise<void> {
+  const user = (await containersUsing(engine, volume)).find(({ State }) => State === 'running');
+  if (!user) return;
+  const name = user.Names[0]?.replace(/^\//, '') ?? user.Id;
+  throw new VolbakError(
+    'TARGET_NOT_EMPTY',
+    `volume ${volume} is in use by container ${name} on engine ${engine.info.name}`,
+    { hint: 'Stop it there first, or give the volume another name: --rename old=new.' },
+  );
 }
 
 /** Raises TARGET_NOT_EMPTY where a target volume holds something. */

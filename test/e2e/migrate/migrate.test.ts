@@ -151,6 +151,29 @@ describe('migrate refuses, before anything is stopped or made', () => {
     expect(await at.inside(volume, 'cat file')).toBe('new');
   });
 
+  it('an empty target volume that a running container uses', async () => {
+    const { at, other, there } = await twoEngines();
+    const volume = await at.volume('data', 'echo new >file');
+    const user = at.name('user');
+    await there(
+      'run',
+      '-d',
+      '--network',
+      'none',
+      '--name',
+      user,
+      '-v',
+      `${volume}:/data`,
+      'toolbox',
+      'sleep',
+      '600',
+    );
+    const result = await at.run('migrate', volume, '--to-host', other);
+    expect(result.exit).toBe(24);
+    expect(failure(result).message).toContain(user);
+    expect(await there('exec', user, 'ls', '-A', '/data')).toBe('');
+  });
+
   it('names that do not exist, a missing --to-host, a volume into itself, a rename of nothing', async () => {
     const { at, other } = await twoEngines();
     const volume = await at.volume('data', 'echo 1 >file');

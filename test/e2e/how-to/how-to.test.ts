@@ -214,8 +214,8 @@ describe('docs/how-to: every command of every page', () => {
       'export-and-import-plain-tars.md',
       'forget-and-prune.md',
       'move-data-into-a-new-container.md',
-      'restore-in-place.md',
       'prove-a-backup.md',
+      'restore-in-place.md',
       'restore-without-volbak.md',
       'run-something-on-volumes.md',
     ]);

@@ -69,7 +69,5 @@ function handedOver(): Promise<JobCommand> {
       if (read) process.kill(process.pid, 'SIGTERM');
       else reject(new VolbakError('USAGE', 'standard input ended before a command came'));
     });
-    // It must not keep a command alive that is done.
-    (process.stdin as unknown as { unref?: () => void }).unref?.();
   });
 }

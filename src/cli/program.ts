@@ -4,6 +4,7 @@ import { toVolbakError, VolbakError } from '../core/errors.ts';
 import * as backup from './commands/backup.ts';
 import * as completion from './commands/completion.ts';
 import * as copy from './commands/copy.ts';
+import * as daemon from './commands/daemon.ts';
 import * as diff from './commands/diff.ts';
 import * as doctor from './commands/doctor.ts';
 import * as drill from './commands/drill.ts';
@@ -54,6 +55,7 @@ const COMMANDS = [
   drill,
   handle,
   recipes,
+  daemon,
   run,
   schedule,
   validate,

@@ -30,8 +30,9 @@ async function commandOfJob(runtime: Runtime, job: string): Promise<JobCommand> 
 }
 
 /** What was said to `run` about how to speak and work; what the job says comes behind it, and counts. */
-function manners({ options }: Runtime): string[] {
+export function manners({ options }: Runtime): string[] {
   return [
+    ...(options.repo === undefined ? [] : [`--repo=${options.repo}`]),
     ...(options.host === undefined ? [] : [`--host=${options.host}`]),
     ...(options.context === undefined ? [] : [`--context=${options.context}`]),
     ...(options.json ? ['--json'] : []),

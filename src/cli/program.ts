@@ -4,6 +4,7 @@ import { toVolbakError, VolbakError } from '../core/errors.ts';
 import * as backup from './commands/backup.ts';
 import * as completion from './commands/completion.ts';
 import * as copy from './commands/copy.ts';
+import * as daemon from './commands/daemon.ts';
 import * as diff from './commands/diff.ts';
 import * as doctor from './commands/doctor.ts';
 import * as drill from './commands/drill.ts';
@@ -17,9 +18,13 @@ import * as key from './commands/key.ts';
 import * as ls from './commands/ls.ts';
 import * as prune from './commands/prune.ts';
 import * as recipes from './commands/recipes.ts';
+import * as recover from './commands/recover.ts';
 import * as restore from './commands/restore.ts';
+import * as run from './commands/run.ts';
+import * as schedule from './commands/schedule.ts';
 import * as show from './commands/show.ts';
 import * as snapshots from './commands/snapshots.ts';
+import * as validate from './commands/validate.ts';
 import * as verify from './commands/verify.ts';
 import { byteRate, duration, positiveInteger } from './options.ts';
 import type { Output } from './render/output.ts';
@@ -50,6 +55,11 @@ const COMMANDS = [
   drill,
   handle,
   recipes,
+  daemon,
+  run,
+  schedule,
+  validate,
+  recover,
   helper,
   doctor,
   completion,
@@ -65,6 +75,8 @@ const SHOWING = new Set([
   'helper',
   'key',
   'recipes',
+  'schedule',
+  'validate',
   'completion',
 ]);
 
@@ -96,7 +108,7 @@ function buildProgram(register: Register, streams: Streams): Command {
     .option('-H, --host <docker-host>', 'engine: unix://, tcp:// or ssh:// (DOCKER_HOST)')
     .option('--context <name>', 'engine of this docker context')
     .option('--repo <url>', 'repository: a path or URL (VOLBAK_REPO)')
-    .addOption(new Option('--config <file>', 'configuration file (VOLBAK_CONFIG)').hideHelp())
+    .option('--config <file>', 'jobs and schedules: volbak.yaml (VOLBAK_CONFIG)')
     .option('--json', 'print JSON: lines while working, one document when showing')
     .option('-q, --quiet', 'only results, warnings and errors')
     .option('-v, --verbose', 'more about errors')
@@ -165,7 +177,7 @@ async function runAction(
 ): Promise<number> {
   const global = command.optsWithGlobals() as GlobalOptions;
   const output = await openOutput(global, streams, SHOWING.has(command.name()));
-  const runtime = new Runtime(global, output, signal);
+  const runtime = new Runtime(global, output, signal, (argv) => runCommandLine(argv, streams, signal));
   try {
     return await action(runtime, command.args, command.opts() as Record<string, never>);
   } catch (error) {

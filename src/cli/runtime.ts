@@ -43,11 +43,19 @@ export class Runtime {
   readonly output: Output;
   readonly environment: Environment;
   readonly signal: AbortSignal;
+  /** Runs another command line in this process, with the same streams and signal; resolves with its exit code. */
+  readonly commandLine: (argv: readonly string[]) => Promise<number>;
   #store: Store | undefined;
   #secrets: Promise<Secrets> | undefined;
   readonly #stores: Store[] = [];
 
-  constructor(options: GlobalOptions, output: Output, signal: AbortSignal) {
+  constructor(
+    options: GlobalOptions,
+    output: Output,
+    signal: AbortSignal,
+    commandLine: (argv: readonly string[]) => Promise<number>,
+  ) {
+    this.commandLine = commandLine;
     this.options = options;
     this.output = output;
     this.signal = signal;

@@ -45,6 +45,7 @@ export async function textOutput(streams: TextStreams, options: OutputOptions): 
       progress?.pause();
       streams.stdout(`${printableText(text)}\n`);
     },
+    raw: (text) => streams.stdout(text),
     document() {},
     summary() {},
     failure(error) {

@@ -1,7 +1,12 @@
-// Writes recipe.schema.json, by which editors check recipes: npm run schema
+// Writes the JSON schemas by which editors check recipes and volbak.yaml: npm run schema
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { configJsonSchema } from '../src/config/schema.ts';
 import { recipeJsonSchema } from '../src/recipes/schema.ts';
 
-const file = join(import.meta.dirname, 'recipe.schema.json');
-writeFileSync(file, `${JSON.stringify(recipeJsonSchema(), null, 2)}\n`);
+function write(name: string, schema: object): void {
+  writeFileSync(join(import.meta.dirname, name), `${JSON.stringify(schema, null, 2)}\n`);
+}
+
+write('recipe.schema.json', recipeJsonSchema());
+write('volbak.schema.json', configJsonSchema());

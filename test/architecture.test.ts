@@ -118,6 +118,15 @@ describe('who may import whom', () => {
     expect(wrong.map(show)).toEqual([]);
   });
 
+  it('daemon imports core, config, schedule and notify: its jobs run in processes of their own', () => {
+    const wrong = OWN.filter(
+      ({ from, to }) =>
+        folderOf(from) === 'daemon' &&
+        !['daemon', 'core', 'config', 'schedule', 'notify'].includes(folderOf(to)),
+    );
+    expect(wrong.map(show)).toEqual([]);
+  });
+
   it('cli loads whatever is not core, config or its own only when a command needs it', () => {
     const wrong = FILES.filter((file) => folderOf(file) === 'cli').flatMap((file) =>
       staticValueImports(file).filter((to) => !['cli', 'core', 'config', 'tar'].includes(folderOf(to))),
@@ -197,7 +206,7 @@ describe('the process', () => {
 describe('the layout', () => {
   it('has no folder that the architecture does not name', () => {
     const folders = readdirSync(SRC, { withFileTypes: true }).filter((e) => e.isDirectory());
-    const known = ['cli', 'jobs', 'core', ...LEAVES];
+    const known = ['cli', 'daemon', 'jobs', 'core', ...LEAVES];
     expect(folders.map((e) => e.name).filter((name) => !known.includes(name))).toEqual([]);
   });
 

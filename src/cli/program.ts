@@ -4,6 +4,7 @@ import { toVolbakError, VolbakError } from '../core/errors.ts';
 import * as backup from './commands/backup.ts';
 import * as completion from './commands/completion.ts';
 import * as copy from './commands/copy.ts';
+import * as daemon from './commands/daemon.ts';
 import * as diff from './commands/diff.ts';
 import * as doctor from './commands/doctor.ts';
 import * as drill from './commands/drill.ts';
@@ -18,9 +19,13 @@ import * as ls from './commands/ls.ts';
 import * as migrate from './commands/migrate.ts';
 import * as prune from './commands/prune.ts';
 import * as recipes from './commands/recipes.ts';
+import * as recover from './commands/recover.ts';
 import * as restore from './commands/restore.ts';
+import * as run from './commands/run.ts';
+import * as schedule from './commands/schedule.ts';
 import * as show from './commands/show.ts';
 import * as snapshots from './commands/snapshots.ts';
+import * as validate from './commands/validate.ts';
 import * as verify from './commands/verify.ts';
 import { byteRate, duration, positiveInteger } from './options.ts';
 import type { Output } from './render/output.ts';
@@ -52,6 +57,11 @@ const COMMANDS = [
   handle,
   migrate,
   recipes,
+  daemon,
+  run,
+  schedule,
+  validate,
+  recover,
   helper,
   doctor,
   completion,
@@ -67,6 +77,8 @@ const SHOWING = new Set([
   'helper',
   'key',
   'recipes',
+  'schedule',
+  'validate',
   'completion',
 ]);
 
@@ -98,7 +110,7 @@ function buildProgram(register: Register, streams: Streams): Command {
     .option('-H, --host <docker-host>', 'engine: unix://, tcp:// or ssh:// (DOCKER_HOST)')
     .option('--context <name>', 'engine of this docker context')
     .option('--repo <url>', 'repository: a path or URL (VOLBAK_REPO)')
-    .addOption(new Option('--config <file>', 'configuration file (VOLBAK_CONFIG)').hideHelp())
+    .option('--config <file>', 'jobs and schedules: volbak.yaml (VOLBAK_CONFIG)')
     .option('--json', 'print JSON: lines while working, one document when showing')
     .option('-q, --quiet', 'only results, warnings and errors')
     .option('-v, --verbose', 'more about errors')
@@ -167,7 +179,7 @@ async function runAction(
 ): Promise<number> {
   const global = command.optsWithGlobals() as GlobalOptions;
   const output = await openOutput(global, streams, SHOWING.has(command.name()));
-  const runtime = new Runtime(global, output, signal);
+  const runtime = new Runtime(global, output, signal, (argv) => runCommandLine(argv, streams, signal));
   try {
     return await action(runtime, command.args, command.opts() as Record<string, never>);
   } catch (error) {

@@ -1,6 +1,6 @@
 import { type Environment, readEnvironment } from '../config/env.ts';
 import { systemClock } from '../core/clock.ts';
-import { VolbakError } from '../core/errors.ts';
+import { isVolbakError, VolbakError } from '../core/errors.ts';
 import { formatDuration } from '../core/units.ts';
 import type { EngineConnection } from '../engine/connect.ts';
 import type { EngineContext, LaneKind } from '../jobs/engine-context.ts';
@@ -43,11 +43,19 @@ export class Runtime {
   readonly output: Output;
   readonly environment: Environment;
   readonly signal: AbortSignal;
+  /** Runs another command line in this process, with the same streams and signal; resolves with its exit code. */
+  readonly commandLine: (argv: readonly string[]) => Promise<number>;
   #store: Store | undefined;
   #secrets: Promise<Secrets> | undefined;
   readonly #stores: Store[] = [];
 
-  constructor(options: GlobalOptions, output: Output, signal: AbortSignal) {
+  constructor(
+    options: GlobalOptions,
+    output: Output,
+    signal: AbortSignal,
+    commandLine: (argv: readonly string[]) => Promise<number>,
+  ) {
+    this.commandLine = commandLine;
     this.options = options;
     this.output = output;
     this.signal = signal;
@@ -188,9 +196,18 @@ export class Runtime {
     return engine;
   }
 
-  /** The engine, or the one at another host, with a helper image chosen. */
-  async engine(other?: string): Promise<EngineContext> {
-    return this.#withHelperImage(await this.connect(other));
+  /** The engine, or the one at another host, with a helper image chosen: where none can be had, that of `like`. */
+  async engine(other?: string, like?: EngineContext): Promise<EngineContext> {
+    const engine = await this.connect(other);
+    try {
+      return await this.#withHelperImage(engine);
+    } catch (error) {
+      if (like?.engine.info.arch !== engine.info.arch || !isVolbakError(error, 'HELPER_FAILED')) throw error;
+      const { copyImage } = await import('../engine/image.ts');
+      const log = (message: string) => this.output.emit({ event: 'info', message });
+      await copyImage(like.engine, engine, like.image, { signal: this.signal, log });
+      return { ...like, engine, lane: this.options.lane ?? 'auto' };
+    }
   }
 
   async #withHelperImage(engine: EngineConnection): Promise<EngineContext> {

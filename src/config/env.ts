@@ -63,3 +63,12 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
     raw: env,
   };
 }
+
+/** Gives this process, and what it loads (the AWS SDK reads its own), more environment: of the one job that it runs. */
+export function addToEnvironment(values: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(values)) {
+    // A secret and the file of one exclude each other: the later one is meant.
+    delete process.env[name.endsWith('_FILE') ? name.slice(0, -'_FILE'.length) : `${name}_FILE`];
+    process.env[name] = value;
+  }
+}

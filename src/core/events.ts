@@ -7,7 +7,8 @@ export type Event =
   | { event: 'helper-image'; image: string; origin: string }
   | { event: 'source'; source: string; volumes: string[] }
   | { event: 'left-out'; source: string; type: string; destination: string; hint: string }
-  | { event: 'volume-start'; volume: string; action: string; entries?: number; bytes?: number }
+  /** `of`: entries of the volume, where fewer are worked on. */
+  | { event: 'volume-start'; volume: string; action: string; entries?: number; of?: number; bytes?: number }
   /** `done` and `total` in bytes; total is missing where it cannot be known. */
   | { event: 'progress'; volume: string; action: string; done: number; total?: number }
   | { event: 'volume-done'; volume: string; action: string; bytes: number }

@@ -16,9 +16,9 @@ function startOf(pid: number): string | undefined {
   }
 }
 
-/** Names this process so that a later one can tell whether it still lives: a pid alone is used again. */
-export function processIdentity(): string {
-  return `${hostname()}:${process.pid}:${startOf(process.pid) ?? '0'}`;
+/** Names a process, this one unless told, so that a later one can tell whether it still lives: a pid alone is used again. */
+export function processIdentity(pid = process.pid): string {
+  return `${hostname()}:${pid}:${startOf(pid) ?? '0'}`;
 }
 
 /** Whether a process named by `processIdentity` still runs; 'elsewhere' where it ran on another host. */

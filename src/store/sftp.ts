@@ -55,7 +55,8 @@ export class SftpStore implements Store {
           // A delete elsewhere may have taken the directory away while it was empty.
           if (statusOf(error) === STATUS.NO_SUCH_FILE && tries < MOST_TRIES) continue;
           await this.#removeStray(sftp, temporary);
-          throw await this.#whyFailed(sftp, error, path, bytes.length);
+          const why = await this.#whyFailed(sftp, error, path, bytes.length);
+          throw statusOf(why) === STATUS.FAILURE ? fullAMomentAgo(why, this.label) : why;
         }
       }
     });
@@ -245,7 +246,7 @@ export class SftpStore implements Store {
       const stats = await call<FileSystemStats>((done) => sftp.ext_openssh_statvfs(at, done as never)).catch(
         () => undefined,
       );
-      if (stats) return explainFull(stats, size, this.label) ?? fullAMomentAgo(error, this.label);
+      if (stats) return explainFull(stats, size, this.label) ?? error;
       if (at === '/' || at === '.') return error;
     }
   }

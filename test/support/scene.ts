@@ -62,6 +62,41 @@ export async function bigSavedScene(megabytes: number): Promise<{ scene: Scene; 
   return { scene, volume };
 }
 
+/** A container with two volumes, as the examples of Docker's documentation have it. */
+export interface Database {
+  container: string;
+  /** Mounted at /dbdata. */
+  data: string;
+  /** Mounted at /etc/conf. */
+  conf: string;
+}
+
+/** Makes one that is not started; scripts fill its volumes. `options` go to `docker create`. */
+export async function makeDatabase(
+  scene: Scene,
+  scripts: { data: string; conf: string },
+  ...options: string[]
+): Promise<Database> {
+  const [container, data, conf] = [scene.name('dbstore'), scene.name('data'), scene.name('conf')];
+  const volumes = ['-v', `${data}:/dbdata`, '-v', `${conf}:/etc/conf`];
+  await docker(scene.host, 'create', '--name', container, ...volumes, ...options, 'busybox', 'true');
+  await inVolume(scene.host, data, scripts.data);
+  await inVolume(scene.host, conf, scripts.conf);
+  return { container, data, conf };
+}
+
+/** Runs a command as the documentation's one-liner does: with a container's volumes, and a directory at /backup. */
+export function withVolumesOf(
+  { host }: Scene,
+  container: string,
+  directory: string,
+  image: string,
+  ...command: string[]
+): Promise<string> {
+  const volumes = ['--volumes-from', container, '-v', `${directory}:/backup`];
+  return docker(host, 'run', '--rm', '--network', 'none', ...volumes, image, ...command);
+}
+
 /** Ids of helpers in an engine, running or not. */
 export async function helpers(host: string, purpose?: string): Promise<string[]> {
   const label = purpose === undefined ? HELPER_LABEL : `${HELPER_LABEL}=${purpose}`;

@@ -46,7 +46,7 @@ async function run(runtime: Runtime, name: string, options: Options): Promise<nu
     verifyBeforeStart: options.verifyBeforeStart ?? false,
   };
   const from = await runtime.engine(options.fromHost);
-  const to = await runtime.engine(options.toHost);
+  const to = await runtime.engine(options.toHost, from);
   const { planMigration } = await import('../../jobs/migrate/plan.ts');
   const { Migration } = await import('../../jobs/migrate/migrate.ts');
   const deps = { env: runtime.env, from, to };

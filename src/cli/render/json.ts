@@ -29,6 +29,7 @@ export function jsonOutput(streams: TextStreams, showing: boolean): Output {
       else put(event);
     },
     line() {},
+    raw: write,
     document: (value) => write(`${escaped(JSON.stringify(value, null, 2))}\n`),
     summary: (command, exit, fields) => put({ event: 'summary', command, exit, ...fields }),
     failure: (error) =>

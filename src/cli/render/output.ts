@@ -7,6 +7,8 @@ export interface Output {
   emit: EventSink;
   /** A line of the result, for people: on standard output, not shown with --json. */
   line(text: string): void;
+  /** As it is, on standard output: the daemon's log. */
+  raw(text: string): void;
   /** The one JSON document of a command that shows something. Only with --json. */
   document(value: unknown): void;
   /** The last JSON line of a command that does something. Only with --json. */

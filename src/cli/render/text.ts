@@ -45,6 +45,7 @@ export async function textOutput(streams: TextStreams, options: OutputOptions): 
       progress?.pause();
       streams.stdout(`${printableText(text)}\n`);
     },
+    raw: (text) => streams.stdout(text),
     document() {},
     summary() {},
     failure(error) {
@@ -110,6 +111,7 @@ function createTeller(
       case 'volume-done': {
         const ms = performance.now() - started;
         progress?.done(event.volume);
+        if (event.action === 'read' && event.bytes === 0) return;
         const rate = ms > 0 ? `, ${formatBytes((event.bytes / ms) * 1000)}/s` : '';
         return tell(
           `  ${event.volume}: ${VERBS[event.action]?.[1] ?? 'done'} ${formatBytes(event.bytes)} in ${formatDuration(ms)}${rate}`,
@@ -128,7 +130,10 @@ function createTeller(
 }
 
 function describeStart(event: Extract<Event, { event: 'volume-start' }>): string {
-  const entries = event.entries === undefined ? '' : ` ${plural(event.entries, 'file')}`;
+  if (event.entries === 0 && event.of) return `unchanged, ${plural(event.of, 'file')}`;
+  const of =
+    event.of === undefined || event.of === event.entries ? '' : ` of ${event.of.toLocaleString('en')}`;
+  const entries = event.entries === undefined ? '' : ` ${plural(event.entries, 'file')}${of}`;
   const bytes = event.bytes === undefined ? '' : `, ${formatBytes(event.bytes)}`;
   return `${VERBS[event.action]?.[0] ?? event.action}${entries}${bytes}`;
 }

@@ -180,6 +180,7 @@ export class BackupJob {
         volume: volume.name,
         action: 'read',
         entries: (reuse?.plan.reading ?? listing).spool.count,
+        of: listing.spool.count,
         bytes: (reuse?.plan ?? listing).bytes,
       });
       const isLast = results.length === source.volumes.length - 1;
@@ -191,7 +192,7 @@ export class BackupJob {
         cache: this.#frames.cache,
         ...(isLast && onRead ? { onRead } : {}),
       });
-      emit({ event: 'volume-done', volume: volume.name, action: 'read', bytes: result.volume.tarBytes });
+      emit({ event: 'volume-done', volume: volume.name, action: 'read', bytes: result.volume.readBytes });
       for (const warning of result.warnings) emit({ event: 'warning', ...warning });
       results.push(result);
     }

@@ -1,4 +1,3 @@
-import { collectYoungGarbage } from '../../core/collect-garbage.ts';
 import type { IndexMember } from '../../core/member.ts';
 import type { FrameSink } from './framer.ts';
 import type { Item, ReaderReply } from './messages.ts';
@@ -92,7 +91,6 @@ export class Batcher implements FrameSink {
       items: this.#items,
       bytes: this.#total,
     });
-    collectYoungGarbage();
     this.#firstFrame += frames.length / 2;
     this.#frames = [];
     this.#items = [];

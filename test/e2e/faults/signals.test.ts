@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { docker, engines } from '../../support/engine.ts';
+import { docker, engines, inVolume } from '../../support/engine.ts';
 import {
   bigVolume,
   expectNothingLeft,
@@ -95,33 +95,9 @@ describe.each([
 
   test('in the middle of a restore over old content: the old content is as it was', async () => {
     const target = scene.name('old');
-    await docker(
-      scene.host,
-      'run',
-      '--rm',
-      '--network',
-      'none',
-      '-v',
-      `${target}:/v`,
-      'busybox',
-      'sh',
-      '-c',
-      'echo old >/v/old',
-    );
+    await inVolume(scene.host, target, 'echo old >old');
     await interrupt(['restore', container, '--to-volume', target, '--on-conflict', 'replace']);
-    const left = await docker(
-      scene.host,
-      'run',
-      '--rm',
-      '--network',
-      'none',
-      '-v',
-      `${target}:/v`,
-      'busybox',
-      'sh',
-      '-c',
-      'cd /v && ls -A && cat old',
-    );
+    const left = await inVolume(scene.host, target, 'ls -A; cat old', 'busybox');
     expect(left).toBe('old\nold');
     await docker(scene.host, 'volume', 'rm', target);
   });

@@ -1,11 +1,13 @@
 import { execFile } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, generateKeyPairSync } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import zlib from 'node:zlib';
 import { memberLine, parseIndexLine } from '../../../src/repository/index-lines.ts';
+import type { Manifest } from '../../../src/repository/manifest.ts';
 import { segmentHeader } from '../../../src/repository/segments.ts';
+import { signManifest } from '../../../src/repository/signature.ts';
 import { TarScanner } from '../../../src/tar/scanner.ts';
 import { manifests } from '../../support/scene.ts';
 import { bash } from '../../support/site.ts';
@@ -29,10 +31,21 @@ const compress = (bytes: Buffer) =>
     }),
   );
 
-/** Writes a manifest as its owner would: whoever can write to a repository can do this. */
+/** One that has not the shape of a manifest cannot be signed. */
+function signedAnew({ signature: _, ...manifest }: Json): Json {
+  const { privateKey } = generateKeyPairSync('ed25519');
+  try {
+    return signManifest(manifest as unknown as Manifest, privateKey);
+  } catch {
+    return manifest;
+  }
+}
+
+/** Writes a manifest, with a signature of its own: whoever can write to a repository can do this. */
 export async function writeManifest(file: string, manifest: Json): Promise<void> {
+  const signed = signedAnew(manifest);
   await bash(`chmod u+w '${path.dirname(file)}'; rm -f '${file}'`);
-  await writeFile(file, compress(Buffer.from(JSON.stringify(manifest))));
+  await writeFile(file, compress(Buffer.from(JSON.stringify(signed))));
 }
 
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');

@@ -219,6 +219,21 @@ describe('docs/how-to: every command of every page', () => {
     expect(await docker(a, 'volume', 'ls', '-q', '--filter', 'label=io.volbak.scratch')).toBe('');
   });
 
+  it('schedule-backups', async () => {
+    const { follow, files } = await shop();
+    const out = await follow('schedule-backups.md');
+    expect(out).toContain('volbak.yaml is right: 4 jobs, 1 repository');
+    expect(out).toMatch(/^nightly +backup +\d{4}-\d\d-\d\d 03:00:00 +Europe\/Berlin$/m);
+    expect(out).toMatch(/^proof +drill +after nightly$/m);
+    expect(out).toMatch(/snapshot \S+ of shop-db: 1 volume/);
+    expect(out).toContain('"status":"ok"');
+    expect(out).toMatch(/volbak_job_next_run_timestamp_seconds\{job="nightly"\} \d+/);
+    expect(out).toMatch(/info {2}ended\n/);
+    expect(await files('shop-db-data')).toBe(CONTENT);
+    const { a } = engines();
+    expect(await docker(a, 'inspect', '-f', '{{.State.Running}}', 'shop-db')).toBe('true');
+  });
+
   it('is all of the pages', async () => {
     const { readdir } = await import('node:fs/promises');
     const pages = (await readdir(path.join(projectRoot, 'docs/how-to'))).sort();
@@ -229,10 +244,11 @@ describe('docs/how-to: every command of every page', () => {
       'forget-and-prune.md',
       'migrate-to-another-engine.md',
       'move-data-into-a-new-container.md',
-      'restore-in-place.md',
       'prove-a-backup.md',
+      'restore-in-place.md',
       'restore-without-volbak.md',
       'run-something-on-volumes.md',
+      'schedule-backups.md',
     ]);
   });
 });

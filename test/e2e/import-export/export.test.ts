@@ -3,8 +3,8 @@ import { mkdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { cleanEnv, docker, engines, inVolume, mountpoint } from '../../support/engine.ts';
-import { makeScene, type Scene } from '../../support/scene.ts';
+import { cleanEnv, docker, engines, mountpoint } from '../../support/engine.ts';
+import { makeDatabase, makeScene, type Scene, withVolumesOf } from '../../support/scene.ts';
 import { tempDir } from '../../support/temp.ts';
 import { hardTree, treeDifferences } from '../../support/trees.ts';
 import { launcher, privateHomes, volbak, volbakOk } from '../../support/volbak.ts';
@@ -18,42 +18,22 @@ let container: string;
 
 beforeAll(async () => {
   scene = await makeScene(engines().a);
-  [data, conf, container] = [scene.name('data'), scene.name('conf'), scene.name('dbstore')];
-  await docker(
-    scene.host,
-    'create',
-    '--name',
-    container,
-    '-v',
-    `${data}:/dbdata`,
-    '-v',
-    `${conf}:/etc/conf`,
-    'busybox',
-    'true',
-  );
-  await inVolume(
-    scene.host,
-    data,
-    `mkdir sub empty; echo hello >sub/file; head -c 1500000 /dev/urandom >big; ln big hard; ln -s sub/file soft; mkfifo pipe
+  const scripts = {
+    data: `mkdir sub empty; echo hello >sub/file; head -c 1500000 /dev/urandom >big; ln big hard; ln -s sub/file soft; mkfifo pipe
      touch -d @1234567890 sub/file; chmod 640 big; chown 1000:2000 sub; chmod 2750 sub; : >"a name with spaces"`,
-  );
-  await inVolume(scene.host, conf, 'echo a=b >app.conf');
+    conf: 'echo a=b >app.conf',
+  };
+  ({ data, conf, container } = await makeDatabase(scene, scripts));
   await volbakOk([...scene.options, 'backup', container]);
 });
 
 /** What the documentation's one-liner writes. */
 async function documented(): Promise<string> {
   const dir = await tempDir();
-  await docker(
-    scene.host,
-    'run',
-    '--rm',
-    '--network',
-    'none',
-    '--volumes-from',
+  await withVolumesOf(
+    scene,
     container,
-    '-v',
-    `${dir}:/backup`,
+    dir,
     'busybox',
     'tar',
     'cf',
@@ -147,21 +127,8 @@ test('the exported archive is restored by the documentation’s one-liner', asyn
   const second = scene.name('dbstore2');
   const target = scene.name('data2');
   await docker(scene.host, 'create', '--name', second, '-v', `${target}:/dbdata`, 'busybox', 'true');
-  await docker(
-    scene.host,
-    'run',
-    '--rm',
-    '--network',
-    'none',
-    '--volumes-from',
-    second,
-    '-v',
-    `${dir}:/backup`,
-    'toolbox',
-    'sh',
-    '-c',
-    'cd /dbdata && tar xf /backup/backup.tar --strip 1 dbdata',
-  );
+  const unpack = 'cd /dbdata && tar xf /backup/backup.tar --strip 1 dbdata';
+  await withVolumesOf(scene, second, dir, 'toolbox', 'sh', '-c', unpack);
   expect(
     await treeDifferences(await mountpoint(scene.host, data), await mountpoint(scene.host, target), {
       withoutRoot: true,

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { docker, engines, inVolume, mountpoint } from '../../support/engine.ts';
-import { helpers, makeScene, type Scene, volumes } from '../../support/scene.ts';
+import { helpers, makeDatabase, makeScene, type Scene, volumes, withVolumesOf } from '../../support/scene.ts';
 import { tempDir } from '../../support/temp.ts';
 import { treeDifferences } from '../../support/trees.ts';
 import { projectRoot, uniqueVolume, volbak, volbakOk } from './support.ts';
@@ -20,43 +20,17 @@ let archives: string;
 
 beforeAll(async () => {
   scene = await makeScene(engines().a);
-  [data, conf] = [scene.name('data'), scene.name('conf')];
-  const container = scene.name('dbstore');
-  await docker(
-    scene.host,
-    'create',
-    '--name',
-    container,
-    '-v',
-    `${data}:/dbdata`,
-    '-v',
-    `${conf}:/etc/conf`,
-    'busybox',
-    'true',
-  );
-  await inVolume(
-    scene.host,
-    data,
-    `mkdir sub empty; echo hello >sub/file; head -c 300000 /dev/urandom >big; ln big hard; ln -s sub/file soft
+  const scripts = {
+    data: `mkdir sub empty; echo hello >sub/file; head -c 300000 /dev/urandom >big; ln big hard; ln -s sub/file soft
      chmod 640 big; chown 1000:2000 sub; chmod 2750 sub; find . -exec touch -h -d @1500000000 {} +`,
-  );
-  await inVolume(scene.host, conf, 'echo a=b >app.conf; find . -exec touch -d @1500000000 {} +');
+    conf: 'echo a=b >app.conf; find . -exec touch -d @1500000000 {} +',
+  };
+  const made = await makeDatabase(scene, scripts);
+  ({ data, conf } = made);
   archives = await tempDir();
   // As in Docker's documentation, with the tar of the image at hand.
   const one = (image: string, ...command: string[]) =>
-    docker(
-      scene.host,
-      'run',
-      '--rm',
-      '--network',
-      'none',
-      '--volumes-from',
-      container,
-      '-v',
-      `${archives}:/backup`,
-      image,
-      ...command,
-    );
+    withVolumesOf(scene, made.container, archives, image, ...command);
   await one('toolbox', 'tar', 'cvf', '/backup/gnu.tar', '/dbdata', '/etc/conf');
   await one('busybox', 'tar', 'cvf', '/backup/busybox.tar', '/dbdata', '/etc/conf');
   await one('toolbox', 'tar', 'cvjf', '/backup/bzip2-2014-12-31.tar.gz', '/dbdata', '/etc/conf');

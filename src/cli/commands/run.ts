@@ -1,0 +1,74 @@
+import { type Command, Option } from 'commander';
+import { addToEnvironment } from '../../config/env.ts';
+import type { JobCommand } from '../../config/jobs.ts';
+import { VolbakError } from '../../core/errors.ts';
+import { readConfig } from '../config.ts';
+import type { Register } from '../program.ts';
+import type { Runtime } from '../runtime.ts';
+
+export function define(program: Command, register: Register): void {
+  const command = program
+    .command('run')
+    .description('run a job of volbak.yaml now')
+    .argument('[job]', 'its name')
+    .addOption(
+      new Option('--from-stdin', 'run the command that comes as JSON; stop when stdin ends').hideHelp(),
+    );
+  register(command, async (runtime, [job], options) => {
+    const { fromStdin } = options as { fromStdin?: boolean };
+    if ((job === undefined) !== (fromStdin ?? false))
+      throw new VolbakError('USAGE', 'no job was named', { hint: '`volbak schedule` lists the jobs.' });
+    const command = job === undefined ? await handedOver() : await commandOfJob(runtime, job);
+    addToEnvironment(command.environment);
+    return runtime.commandLine([...manners(runtime), ...command.argv]);
+  });
+}
+
+async function commandOfJob(runtime: Runtime, job: string): Promise<JobCommand> {
+  const { commandOf } = await import('../../config/jobs.ts');
+  return commandOf(await readConfig(runtime), job);
+}
+
+/** What was said to `run` about how to speak and work; what the job says comes behind it, and counts. */
+export function manners({ options }: Runtime): string[] {
+  return [
+    ...(options.repo === undefined ? [] : [`--repo=${options.repo}`]),
+    ...(options.host === undefined ? [] : [`--host=${options.host}`]),
+    ...(options.context === undefined ? [] : [`--context=${options.context}`]),
+    ...(options.json ? ['--json'] : []),
+    ...(options.quiet ? ['--quiet'] : []),
+    ...(options.verbose ? ['--verbose'] : []),
+    ...(options.color ? [] : ['--no-color']),
+    ...(options.progress ? [] : ['--no-progress']),
+    ...(options.lane === undefined ? [] : [`--lane=${options.lane}`]),
+    ...(options.helperImage === undefined ? [] : [`--helper-image=${options.helperImage}`]),
+    ...(options.trust ? ['--trust'] : []),
+  ];
+}
+
+/**
+ * The daemon hands a command over on standard input, one line of JSON: arguments may hold secrets, and everybody sees those
+ * of a process. The daemon's end is that of standard input, and then this command stops as it does after SIGTERM.
+ */
+function handedOver(): Promise<JobCommand> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    let read = false;
+    process.stdin.setEncoding('utf8');
+    process.stdin.on('data', (chunk: string) => {
+      if (read) return;
+      text += chunk;
+      if (!text.includes('\n')) return;
+      read = true;
+      try {
+        resolve(JSON.parse(text) as JobCommand);
+      } catch (error) {
+        reject(new VolbakError('USAGE', 'standard input has no command', { cause: error }));
+      }
+    });
+    process.stdin.on('close', () => {
+      if (read) process.kill(process.pid, 'SIGTERM');
+      else reject(new VolbakError('USAGE', 'standard input ended before a command came'));
+    });
+  });
+}

@@ -1,0 +1,43 @@
+import { claimsOf } from '../config/jobs.ts';
+import type { ConfigFile } from '../config/schema.ts';
+import { parseDuration } from '../core/quantities.ts';
+import { Schedule } from '../schedule/cron.ts';
+import type { Job } from '../schedule/types.ts';
+
+/** Milliseconds of a duration that the configuration was checked for; it has weeks, too. */
+export function milliseconds(text: string): number {
+  const weeks = /^([\d.]+)\s*w$/i.exec(text)?.[1];
+  return parseDuration(weeks === undefined ? text : `${Number(weeks) * 7}d`) ?? 0;
+}
+
+/** Failures are tried again this often, unless told. */
+const RETRY = { times: 2, delay: '1m', 'max-delay': '1h' };
+
+/** Jobs as the scheduler wants them. */
+export function scheduledJobs(config: ConfigFile, systemZone: string): Job[] {
+  const { defaults } = config;
+  return Object.entries(config.jobs).map(([name, job]) => {
+    const zone = job.timezone ?? defaults.timezone ?? systemZone;
+    const retry = job.retry ?? defaults.retry ?? RETRY;
+    return {
+      name,
+      plan: job.schedule === undefined ? '' : `${job.schedule} ${zone}`,
+      claims: claimsOf(config, job),
+      jitterMs: milliseconds(job.jitter ?? defaults.jitter ?? '0s'),
+      overlap: job.overlap ?? defaults.overlap ?? 'queue',
+      missed: job.missed ?? defaults.missed ?? 'once',
+      retry: {
+        times: retry.times,
+        delayMs: milliseconds(retry.delay),
+        maxDelayMs: milliseconds(retry['max-delay']),
+      },
+      ...(job.schedule === undefined ? {} : { schedule: new Schedule(job.schedule, zone) }),
+      ...(job.after === undefined ? {} : { after: job.after }),
+    };
+  });
+}
+
+/** Engines that jobs work on; '' is the daemon's own. */
+export function hostsOf({ jobs, defaults }: ConfigFile): string[] {
+  return [...new Set(Object.values(jobs).map((job) => job.host ?? defaults.host ?? ''))];
+}

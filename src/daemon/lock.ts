@@ -1,0 +1,128 @@
+import { randomBytes } from 'node:crypto';
+import { link, mkdir, readdir, readFile, rename, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { VolbakError } from '../core/errors.ts';
+import { processIdentity, processState } from '../core/process-identity.ts';
+import { sleep } from '../core/sleep.ts';
+
+/** A daemon writes a beat this often; one of another host (an earlier container) that writes none for so long is dead. */
+const BEAT_MS = 3000;
+const WATCH_MS = 12_000;
+
+interface Owner {
+  owner: string;
+  beat: number;
+  /** Given back. */
+  released?: boolean;
+}
+
+async function ownerIn(file: string): Promise<Owner | undefined> {
+  try {
+    return JSON.parse(await readFile(file, 'utf8')) as Owner;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    // Only whole files are ever put there: something else wrote this one.
+    return { owner: '', beat: -1 };
+  }
+}
+
+/** Whether the owner of a lock still lives. Where only its beat can tell, it is watched, without trusting any clock. */
+async function lives(file: string, seen: Owner, watchMs: number, signal: AbortSignal): Promise<boolean> {
+  if (seen.released) return false;
+  const state = processState(seen.owner);
+  if (state !== 'elsewhere') return state === 'alive';
+  await sleep(watchMs, signal);
+  const now = await ownerIn(file);
+  return now !== undefined && (now.owner !== seen.owner || now.beat !== seen.beat);
+}
+
+/**
+ * Takes the lock of a state directory, against a second daemon. Resolves with how to give it back. Raises CONFIG where another
+ * daemon holds it.
+ *
+ * Locks are numbered, and only the highest counts: who finds it dead makes the next. Nobody removes a lock that counts, so
+ * none can vanish between a look at it and what is done then.
+ */
+export async function takeLock(
+  directory: string,
+  signal: AbortSignal,
+  watchMs = WATCH_MS,
+): Promise<() => Promise<void>> {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const own: Owner = { owner: processIdentity(), beat: 0 };
+  const draft = join(directory, `draft.${randomBytes(6).toString('hex')}`);
+  const put = async (file: string) => {
+    await writeFile(draft, JSON.stringify(own), { mode: 0o600 });
+    await rename(draft, file);
+  };
+  const file = await takeNext(directory, draft, own, watchMs, signal);
+  const beat = setInterval(() => {
+    own.beat++;
+    // On a full disk the process itself still tells, on this host, that it lives.
+    void put(file).catch(() => unlink(draft).catch(() => {}));
+  }, BEAT_MS);
+  beat.unref();
+  return async () => {
+    clearInterval(beat);
+    own.released = true;
+    await put(file).catch(() => {});
+  };
+}
+
+async function takeNext(
+  directory: string,
+  draft: string,
+  own: Owner,
+  watchMs: number,
+  signal: AbortSignal,
+): Promise<string> {
+  await writeFile(draft, JSON.stringify(own), { mode: 0o600 });
+  try {
+    for (;;) {
+      const last = await highest(directory);
+      const seen = last === 0 ? undefined : await ownerIn(nameOf(directory, last));
+      if (seen && (await lives(nameOf(directory, last), seen, watchMs, signal))) throw refused(seen);
+      const file = nameOf(directory, last + 1);
+      if (!(await linked(draft, file))) continue;
+      if ((await highest(directory)) === last + 1) {
+        await removeBelow(directory, last + 1);
+        return file;
+      }
+      await unlink(file);
+    }
+  } finally {
+    await unlink(draft).catch(() => {});
+  }
+}
+
+function refused({ owner }: Owner): VolbakError {
+  return new VolbakError('CONFIG', `another daemon runs with this state directory: ${owner}`, {
+    hint: 'One daemon is enough for all jobs; another one needs an XDG_STATE_HOME of its own.',
+  });
+}
+
+const nameOf = (directory: string, number: number) => join(directory, `lock.${number}`);
+
+async function numbers(directory: string): Promise<number[]> {
+  const names = await readdir(directory);
+  return names.flatMap((name) => (/^lock\.\d+$/.test(name) ? [Number(name.slice(5))] : []));
+}
+
+async function highest(directory: string): Promise<number> {
+  return Math.max(0, ...(await numbers(directory)));
+}
+
+async function removeBelow(directory: string, number: number): Promise<void> {
+  const old = (await numbers(directory)).filter((other) => other < number);
+  await Promise.all(old.map((other) => unlink(nameOf(directory, other)).catch(() => {})));
+}
+
+async function linked(draft: string, file: string): Promise<boolean> {
+  try {
+    await link(draft, file);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
+}

@@ -1,0 +1,92 @@
+import type { Scheduler } from '../schedule/scheduler.ts';
+import type { Ended } from './child.ts';
+
+interface Numbers {
+  readBytes?: number;
+  newBytes?: number;
+  storedBytes?: number;
+}
+
+/** Numbers for Prometheus: what jobs did, and when they run next. */
+export interface Metrics {
+  text(): Promise<{ type: string; body: string }>;
+  ended(job: string, result: 'ok' | 'failed' | 'stopped', seconds: number, ended: Ended, now: Date): void;
+  engine(host: string, up: boolean): void;
+}
+
+/** `scheduler` is asked at each scrape. */
+export async function createMetrics(scheduler: () => Scheduler, version: string): Promise<Metrics> {
+  const { Counter, Gauge, Registry } = await import('prom-client');
+  const registry = new Registry();
+  const registers = [registry];
+  const gauge = <T extends string>(name: string, help: string, ...labelNames: T[]) =>
+    new Gauge({ name: `volbak_${name}`, help, labelNames, registers });
+  const runs = new Counter({
+    name: 'volbak_job_runs_total',
+    help: 'Runs that ended, by result',
+    labelNames: ['job', 'result'] as const,
+    registers,
+  });
+  const duration = gauge('job_last_duration_seconds', 'How long the last run took', 'job');
+  const bytes = gauge('job_last_bytes', 'Bytes of the last good run: read, new, stored', 'job', 'kind');
+  const snapshot = gauge(
+    'snapshot_timestamp_seconds',
+    'When the last snapshot of a source was made here',
+    'source',
+    'status',
+  );
+  const drill = gauge('drill_passed', 'Whether the last drill passed', 'job');
+  const engine = gauge('engine_up', 'Whether the engine answered when last asked', 'host');
+  const perJob = {
+    success: gauge('job_last_success_timestamp_seconds', 'When a run last did well', 'job'),
+    failures: gauge('job_failures', 'Failures in a row', 'job'),
+    running: gauge('job_running', 'Whether it runs now', 'job'),
+    next: gauge('job_next_run_timestamp_seconds', 'When it starts next by its schedule', 'job'),
+  };
+  gauge('build_info', 'The version', 'version').set({ version }, 1);
+  const jobs = gauge('jobs', 'Jobs there are');
+  return {
+    async text() {
+      jobs.set(lookAt(scheduler(), perJob));
+      return { type: registry.contentType, body: await registry.metrics() };
+    },
+    engine: (host, up) => engine.set({ host }, up ? 1 : 0),
+    ended(job, result, seconds, { summary }, now) {
+      runs.inc({ job, result });
+      duration.set({ job }, seconds);
+      if (typeof summary?.passed === 'boolean') drill.set({ job }, summary.passed ? 1 : 0);
+      for (const [kind, value] of Object.entries(bytesOf(summary))) bytes.set({ job, kind }, value);
+      const snapshots = (summary?.command === 'backup' ? summary.snapshots : undefined) ?? [];
+      for (const { source, status } of snapshots as { source: string; status: string }[])
+        snapshot.set({ source, status }, now.getTime() / 1000);
+    },
+  };
+}
+
+type JobGauge = { set(labels: { job: string }, value: number): void; reset(): void };
+
+function lookAt(
+  scheduler: Scheduler,
+  gauges: Record<'success' | 'failures' | 'running' | 'next', JobGauge>,
+): number {
+  for (const gauge of Object.values(gauges)) gauge.reset();
+  const states = Object.entries(scheduler.states);
+  for (const [job, state] of states) {
+    if (state.lastSuccess) gauges.success.set({ job }, Date.parse(state.lastSuccess) / 1000);
+    gauges.failures.set({ job }, state.failures);
+    gauges.running.set({ job }, state.running ? 1 : 0);
+    const next = scheduler.nextStart(job);
+    if (next) gauges.next.set({ job }, next.getTime() / 1000);
+  }
+  return states.length;
+}
+
+function bytesOf(summary: Record<string, unknown> | undefined): Record<string, number> {
+  const snapshots = [summary?.snapshots ?? summary?.snapshot ?? []].flat() as (Numbers & {
+    volumes?: Numbers[];
+  })[];
+  const all = snapshots.flatMap((snapshot) => snapshot.volumes ?? [snapshot]);
+  if (all.length === 0) return {};
+  const sum = (key: keyof Numbers) => all.reduce((total, numbers) => total + (numbers[key] ?? 0), 0);
+  return { read: sum('readBytes'), new: sum('newBytes'), stored: sum('storedBytes') };
+}

@@ -1,0 +1,220 @@
+import { jitterOf } from './cron.ts';
+import type { Job, JobState, Note, Outcome, Running, States, Waiting, Why } from './types.ts';
+
+/** A run that starts later than this was missed: nothing ran, or the clock jumped. */
+const LATE_MS = 60_000;
+/** A clock that is set back by up to this much repeats no run; by more, schedules begin anew at what it shows. */
+const SET_BACK_MS = 3 * 3_600_000;
+/** Between looks for an engine that is not there: at first, and at most. */
+const ENGINE_DELAY_MS = 2000;
+const ENGINE_MAX_DELAY_MS = 60_000;
+
+const iso = (at: number) => new Date(at).toISOString();
+
+/** Whether two claims mean the same thing. */
+function clash(a: string, b: string): boolean {
+  if (a.endsWith('*')) return b.startsWith(a.slice(0, -1));
+  return b.endsWith('*') ? a.startsWith(b.slice(0, -1)) : a === b;
+}
+
+/**
+ * Decides which job runs when. Pure: it is told the time, tells what to start, and is told what became of that; `states` is
+ * all that it remembers, to be written to disk before a run is started.
+ */
+export class Scheduler {
+  readonly states: States;
+  #jobs = new Map<string, Job>();
+  #limit: number;
+  /** Next starts, as long as what they were reckoned from is the same. */
+  readonly #planned = new Map<string, { from: string; due: Date | undefined; start: number }>();
+  #notes: Note[] = [];
+
+  constructor(jobs: readonly Job[], limit: number, states: States, now: Date) {
+    this.states = states;
+    this.#limit = limit;
+    this.reload(jobs, limit, now);
+    for (const state of Object.values(states)) {
+      const { running } = state;
+      if (running === undefined) continue;
+      delete state.running;
+      state.waiting ??= { due: running.due, why: 'interrupted', attempt: running.attempt };
+    }
+  }
+
+  /** Takes other jobs; what runs goes on, and what waits still does if its job is there. */
+  reload(jobs: readonly Job[], limit: number, now: Date): void {
+    this.#jobs = new Map(jobs.map((job) => [job.name, job]));
+    this.#limit = limit;
+    this.#planned.clear();
+    for (const [name, state] of Object.entries(this.states)) {
+      if (this.#jobs.has(name)) continue;
+      if (state.running) delete state.waiting;
+      else delete this.states[name];
+    }
+    for (const { name, plan } of jobs) {
+      const state = this.states[name];
+      if (!state) this.states[name] = { plan, considered: now.toISOString(), failures: 0 };
+      else if (state.plan !== plan) Object.assign(state, { plan, considered: now.toISOString() });
+    }
+  }
+
+  /** What must be started now, in order; each counts as running from here on. */
+  tick(now: Date): { start: { name: string; run: Running }[]; notes: Note[] } {
+    const at = now.getTime();
+    for (const job of this.#jobs.values()) this.#considerSchedule(job, at);
+    const start = this.#startWaiting(at);
+    const notes = this.#notes;
+    this.#notes = [];
+    return { start, notes };
+  }
+
+  /** When something may have to be done next; undefined where nothing is planned. */
+  nextWake(now: Date): Date | undefined {
+    const at = now.getTime();
+    const times = [...this.#jobs.values()].flatMap((job) => {
+      const { waiting } = this.#state(job.name);
+      const next = this.#plannedStart(job)?.start;
+      // What waits without a time waits for the end of another run.
+      const later = waiting?.notBefore === undefined ? undefined : Date.parse(waiting.notBefore);
+      return [next, later].filter((time) => time !== undefined);
+    });
+    return times.length === 0 ? undefined : new Date(Math.max(at, Math.min(...times)));
+  }
+
+  /** When a job starts next by its schedule, jitter included. */
+  nextStart(name: string): Date | undefined {
+    const job = this.#jobs.get(name);
+    const start = job && this.#plannedStart(job)?.start;
+    return start === undefined ? undefined : new Date(start);
+  }
+
+  /** Must be told once for each start. */
+  finished(name: string, outcome: Outcome, now: Date): void {
+    const state = this.#state(name);
+    const { running } = state;
+    if (!running) return;
+    delete state.running;
+    const job = this.#jobs.get(name);
+    if (!job) {
+      delete this.states[name];
+      return;
+    }
+    if (outcome.stopped) state.waiting = { due: running.due, why: 'interrupted', attempt: running.attempt };
+    else if (outcome.engineGone) this.#waitForEngine(state, running, now);
+    else if (outcome.ok) this.#succeeded(job, state, now);
+    else this.#failed(job, state, running, outcome, now);
+  }
+
+  #state(name: string): JobState {
+    return this.states[name] as JobState;
+  }
+
+  #plannedStart(job: Job): { due: Date; start: number } | undefined {
+    const from = this.#state(job.name).considered;
+    let planned = this.#planned.get(job.name);
+    if (planned?.from !== from) {
+      const due = job.schedule?.next(new Date(from));
+      const start = due ? due.getTime() + jitterOf(job.name, due, job.jitterMs) : Number.POSITIVE_INFINITY;
+      planned = { from, due, start };
+      this.#planned.set(job.name, planned);
+    }
+    return planned.due === undefined ? undefined : { due: planned.due, start: planned.start };
+  }
+
+  #considerSchedule(job: Job, now: number): void {
+    const state = this.#state(job.name);
+    const { waiting } = state;
+    if (Date.parse(state.considered) > now + SET_BACK_MS) state.considered = iso(now);
+    // The clock was set back: nobody wants to wait for longer than was said.
+    if (waiting?.notBefore !== undefined && Date.parse(waiting.notBefore) > now + (waiting.delayMs ?? 0))
+      waiting.notBefore = iso(now + (waiting.delayMs ?? 0));
+    const planned = this.#plannedStart(job);
+    if (!planned || planned.start > now) return;
+    state.considered = iso(now);
+    const late = now - planned.start > LATE_MS;
+    if (late && job.missed === 'skip')
+      this.#note(job.name, 'left-out', `the run of ${planned.due.toISOString()} was missed`);
+    else this.#enqueue(job, planned.due.toISOString(), late ? 'missed' : 'schedule');
+  }
+
+  /** One run at most waits for each job: a further one comes to the same. */
+  #enqueue(job: Job, due: string, why: Why): void {
+    const state = this.#state(job.name);
+    const { waiting } = state;
+    if (waiting && waiting.why !== 'retry') return;
+    const holder = this.#holderOf(job, []);
+    if (holder !== undefined && job.overlap !== 'queue') {
+      const what = job.overlap === 'skip' ? 'skipped' : 'failed';
+      if (job.overlap === 'fail') state.failures++;
+      this.#note(job.name, what, holder === job.name ? 'it still runs' : `${holder} still runs`);
+      return;
+    }
+    state.waiting = { due, why, attempt: 1 };
+  }
+
+  #startWaiting(now: number): { name: string; run: Running }[] {
+    const started: { name: string; run: Running }[] = [];
+    const ready = [...this.#jobs.values()]
+      .flatMap((job) => {
+        const { waiting } = this.#state(job.name);
+        const soon = waiting?.notBefore === undefined || Date.parse(waiting.notBefore) <= now;
+        return waiting && soon ? [{ job, waiting }] : [];
+      })
+      .sort((a, b) => Date.parse(a.waiting.due) - Date.parse(b.waiting.due));
+    let running = Object.values(this.states).filter((state) => state.running).length;
+    // Who has to wait keeps its place before others that want the same.
+    const first: Job[] = [];
+    for (const { job, waiting } of ready) {
+      if (running >= this.#limit) break;
+      if (this.#holderOf(job, first) !== undefined) {
+        first.push(job);
+        continue;
+      }
+      started.push({ name: job.name, run: this.#begin(job, waiting, now) });
+      running++;
+    }
+    return started;
+  }
+
+  #begin(job: Job, waiting: Waiting, now: number): Running {
+    const state = this.#state(job.name);
+    const { notBefore: _, delayMs: __, ...run } = waiting;
+    delete state.waiting;
+    state.running = { ...run, started: iso(now) };
+    return state.running;
+  }
+
+  /** Who holds what a job needs. */
+  #holderOf(job: Job, first: readonly Job[]): string | undefined {
+    if (this.#state(job.name).running) return job.name;
+    const holders = [...[...this.#jobs.values()].filter(({ name }) => this.#state(name).running), ...first];
+    return holders.find(({ claims }) => claims.some((a) => job.claims.some((b) => clash(a, b))))?.name;
+  }
+
+  #waitForEngine(state: JobState, running: Running, now: Date): void {
+    const engineTries = (running.engineTries ?? 0) + 1;
+    const delayMs = Math.min(ENGINE_DELAY_MS * 2 ** Math.min(engineTries - 1, 10), ENGINE_MAX_DELAY_MS);
+    const { due, why, attempt } = running;
+    state.waiting = { due, why, attempt, engineTries, delayMs, notBefore: iso(now.getTime() + delayMs) };
+  }
+
+  #succeeded(done: Job, state: JobState, now: Date): void {
+    state.failures = 0;
+    state.lastSuccess = now.toISOString();
+    for (const job of this.#jobs.values())
+      if (job.after === done.name) this.#enqueue(job, now.toISOString(), 'after');
+  }
+
+  #failed(job: Job, state: JobState, running: Running, outcome: Outcome, now: Date): void {
+    state.failures++;
+    const { times, delayMs: first, maxDelayMs } = job.retry;
+    if (!outcome.retryable || running.attempt > times || state.waiting) return;
+    const delayMs = Math.min(first * 2 ** Math.min(running.attempt - 1, 30), maxDelayMs);
+    const notBefore = iso(now.getTime() + delayMs);
+    state.waiting = { due: running.due, why: 'retry', attempt: running.attempt + 1, delayMs, notBefore };
+  }
+
+  #note(job: string, what: Note['what'], message: string): void {
+    this.#notes.push({ job, what, message });
+  }
+}

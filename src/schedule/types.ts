@@ -1,0 +1,72 @@
+import type { Schedule } from './cron.ts';
+
+/** What the scheduler knows of a job. */
+export interface Job {
+  name: string;
+  schedule?: Schedule;
+  /** Names the schedule: where it is another one, nothing of the time before counts as missed. */
+  plan: string;
+  /** Run after this job, when it did well. */
+  after?: string;
+  /** What no other job may work on meanwhile; `*` at the end stands for all that begins so. */
+  claims: readonly string[];
+  jitterMs: number;
+  overlap: 'queue' | 'skip' | 'fail';
+  missed: 'once' | 'skip';
+  retry: { times: number; delayMs: number; maxDelayMs: number };
+}
+
+/** Why a job runs. */
+export type Why = 'schedule' | 'missed' | 'after' | 'retry' | 'interrupted';
+
+/** A run that is to come. */
+export interface Waiting {
+  /** When it was planned. */
+  due: string;
+  why: Why;
+  /** From 1; a retry is the next one. */
+  attempt: number;
+  /** Not before this moment, which was `delayMs` away when it was set. */
+  notBefore?: string;
+  delayMs?: number;
+  /** How often the engine was not there. */
+  engineTries?: number;
+}
+
+/** A run under way. */
+export interface Running extends Waiting {
+  started: string;
+  /** The process that does it; see core/process-identity.ts. */
+  process?: string;
+}
+
+/** What is kept of a job on disk. */
+export interface JobState {
+  plan: string;
+  /** Up to this moment its schedule was looked at: what was due before was run, waits, or was left out. */
+  considered: string;
+  waiting?: Waiting;
+  running?: Running;
+  lastSuccess?: string;
+  /** In a row. */
+  failures: number;
+}
+
+export type States = Record<string, JobState>;
+
+export interface Outcome {
+  ok: boolean;
+  /** Trying again may help. */
+  retryable: boolean;
+  /** The engine was not there: no failure of the job, it is tried until the engine is. */
+  engineGone?: boolean;
+  /** It was stopped as the daemon ends: it runs again with the next one. */
+  stopped?: boolean;
+}
+
+/** What happened besides starts. */
+export interface Note {
+  job: string;
+  what: 'skipped' | 'failed' | 'left-out';
+  message: string;
+}

@@ -1,0 +1,189 @@
+import type { ChildProcess } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { helperAtWork, helpers, type Site, site } from '../../support/site.ts';
+import { afterwards, tempDir } from '../../support/temp.ts';
+import { finished, type Json, spawnVolbak, type VolbakResult, volbak } from '../../support/volbak.ts';
+
+interface Running {
+  child: ChildProcess;
+  /** Log lines so far. */
+  log: Json[];
+  ended: Promise<VolbakResult>;
+  /** Waits for a line of the log. */
+  says(pattern: RegExp, times?: number): Promise<void>;
+}
+
+async function config(at: Site, jobs: string, more = ''): Promise<string> {
+  const file = path.join(await tempDir(), 'volbak.yaml');
+  await writeFile(
+    file,
+    `repositories: { main: { url: ${at.repo} } }\ndefaults: { host: "${at.host}" }\n${more}jobs:\n${jobs}`,
+  );
+  return file;
+}
+
+async function daemon(file: string, env: Record<string, string> = {}, ...args: string[]): Promise<Running> {
+  const child = await spawnVolbak(['--config', file, 'daemon', '--log', 'json', ...args], { env });
+  const log: Json[] = [];
+  let rest = '';
+  child.stdout?.on('data', (bytes: Buffer) => {
+    const lines = (rest + bytes).split('\n');
+    rest = lines.pop() ?? '';
+    log.push(...lines.map((line) => JSON.parse(line)));
+  });
+  const ended = finished(child, 170_000);
+  afterwards(async () => {
+    if (child.exitCode === null) child.kill('SIGKILL');
+    await ended;
+  });
+  return {
+    child,
+    log,
+    ended,
+    async says(pattern, times = 1) {
+      const until = Date.now() + 60_000;
+      while (log.filter(({ msg }) => pattern.test(msg)).length < times) {
+        if (Date.now() > until)
+          throw new Error(`never said ${pattern}:\n${log.map((line) => JSON.stringify(line)).join('\n')}`);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    },
+  };
+}
+
+async function running(at: Site, script: string): Promise<string> {
+  const volume = await at.volume('v', script);
+  const name = at.name('db');
+  await at.docker(
+    'run',
+    '-d',
+    '--network',
+    'none',
+    '--stop-signal',
+    'KILL',
+    '--name',
+    name,
+    '-v',
+    `${volume}:/data`,
+    'toolbox',
+    'sleep',
+    '600',
+  );
+  return name;
+}
+
+const state = (at: Site, name: string) => at.docker('inspect', '-f', '{{.State.Status}}', name);
+
+describe('the daemon', () => {
+  it('runs jobs by real cron ticks, chains behind them, tells Prometheus, reads its configuration anew, and ends with 0', async () => {
+    const at = await site();
+    const db = await running(at, 'echo one >file');
+    const tick = `  tick: { backup: { containers: [${db}], stop: true }, schedule: "*/5 * * * * *" }\n`;
+    const file = await config(at, `${tick}  check: { verify: {}, after: tick }\n`);
+    const { child, log, ended, says } = await daemon(file, {}, '--listen', '127.0.0.1:19187');
+    await says(/^tick is done/, 2);
+    await says(/^check is done/);
+    const starts = log.filter(({ msg }) => msg === 'tick starts');
+    expect(starts.every(({ due }) => new Date(due).getUTCSeconds() % 5 === 0)).toBe(true);
+    expect(new Set(starts.map(({ due }) => due)).size).toBe(starts.length);
+    const metrics = await (await fetch('http://127.0.0.1:19187/metrics')).text();
+    expect(metrics).toMatch(/^volbak_job_runs_total\{job="tick",result="ok"\} [2-9]/m);
+    expect(metrics).toMatch(/^volbak_job_last_success_timestamp_seconds\{job="check"\} \d+/m);
+    expect(metrics).toMatch(
+      new RegExp(
+        `^volbak_snapshot_timestamp_seconds\\{source="[^"]*/container/${db}",status="complete"\\} \\d+`,
+        'm',
+      ),
+    );
+    expect(metrics).toMatch(/^volbak_engine_up\{host="unix:[^"]*"\} 1/m);
+    const health = await (await fetch('http://127.0.0.1:19187/healthz')).json();
+    expect(health).toMatchObject({ status: 'ok', jobs: { tick: { failures: 0 } } });
+    const second = await volbak(['--config', file, 'daemon']);
+    expect(second.exit).toBe(78);
+    expect(second.stderr).toContain('another daemon runs');
+
+    await writeFile(file, 'jobs: { broken: {} }\n');
+    child.kill('SIGHUP');
+    await says(/stays as it was: .*broken/);
+    await writeFile(
+      file,
+      `jobs: { other: { verify: { quick: true }, schedule: "* * * * * *" } }\nrepositories: { main: { url: ${at.repo} } }\n`,
+    );
+    child.kill('SIGHUP');
+    await says(/^other is done/);
+    child.kill('SIGTERM');
+    expect(await ended).toMatchObject({ exit: 0 });
+    expect(await state(at, db)).toBe('running');
+    expect((await at.document('snapshots')).length).toBeGreaterThanOrEqual(2);
+  });
+
+  it('SIGTERM in the middle of a backup with --stop: aborted after the grace, the container runs, the next daemon makes up for it', async () => {
+    const at = await site();
+    const db = await running(at, 'head -c 600000000 /dev/urandom >big');
+    const file = await config(
+      at,
+      `  tick: { backup: { containers: [${db}], stop: true }, schedule: "*/10 * * * * *" }\n`,
+      'daemon: { grace: 1s }\n',
+    );
+    const first = await daemon(file);
+    await helperAtWork(at.host, 'read');
+    expect(await state(at, db)).toBe('exited');
+    first.child.kill('SIGTERM');
+    expect(await first.ended).toMatchObject({ exit: 0 });
+    expect(first.log.map(({ msg }) => msg)).toContain('tick was stopped; it runs again with the next start');
+    expect(await state(at, db)).toBe('running');
+    expect(await helpers(at.host)).toBe('');
+    const next = await daemon(file);
+    await next.says(/^tick is done/);
+    expect(next.log.find(({ msg }) => msg === 'tick starts')).toMatchObject({ why: 'interrupted' });
+    next.child.kill('SIGTERM');
+    await next.ended;
+    expect(await state(at, db)).toBe('running');
+  });
+
+  it('kill -9 in the middle: its job notices and stops cleanly; the next daemon runs it again, once', async () => {
+    const at = await site();
+    const db = await running(at, 'head -c 600000000 /dev/urandom >big');
+    const file = await config(
+      at,
+      `  yearly: { backup: { containers: [${db}], stop: true }, after: tick }\n  tick: { backup: { volume: [${at.name('w')}] }, schedule: "* * * * * *" }\n`,
+    );
+    await at.volume('w', 'echo 1 >file');
+    const first = await daemon(file);
+    await first.says(/^yearly starts/);
+    await helperAtWork(at.host, 'read');
+    first.child.kill('SIGKILL');
+    await first.ended;
+    const next = await daemon(file);
+    await next.says(/^yearly is done/);
+    expect(next.log.find(({ msg }) => msg === 'yearly starts')).toMatchObject({
+      why: 'interrupted',
+      attempt: 1,
+    });
+    next.child.kill('SIGTERM');
+    await next.ended;
+    expect(await state(at, db)).toBe('running');
+    expect(await helpers(at.host)).toBe('');
+  });
+
+  it('starts without an engine and waits for it: the run counts as no failure', async () => {
+    const at = await site();
+    const db = await running(at, 'echo one >file');
+    const link = path.join(await tempDir(), 'docker.sock');
+    const file = await config(
+      at,
+      `  tick: { backup: { containers: [${db}] }, schedule: "* * * * * *", host: "unix://${link}" }\n`,
+    );
+    const { child, log, ended, says } = await daemon(file);
+    await says(/^tick waits for its engine/);
+    const { symlink } = await import('node:fs/promises');
+    await symlink(at.host.replace('unix://', ''), link);
+    await says(/^engine unix:.* answers$/);
+    await says(/^tick is done/);
+    child.kill('SIGTERM');
+    expect(await ended).toMatchObject({ exit: 0 });
+    expect(log.filter(({ msg }) => /failed/.test(msg))).toEqual([]);
+  });
+});

@@ -235,7 +235,7 @@ describe('what goes where', () => {
     const { stdout, stderr } = await run('backup', container);
     expect(stdout).toMatch(/^snapshot \S+ of \S+: 2 volumes, .*\n$/);
     expect(stderr).toContain('left out: bind at /bound');
-    expect(stderr).toContain(`  ${data}: reading`);
+    expect(stderr).toContain(`  ${data}: unchanged`);
   });
 
   test('--quiet leaves only the result', async () => {

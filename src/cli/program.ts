@@ -16,6 +16,7 @@ import * as importing from './commands/import.ts';
 import * as init from './commands/init.ts';
 import * as key from './commands/key.ts';
 import * as ls from './commands/ls.ts';
+import * as migrate from './commands/migrate.ts';
 import * as prune from './commands/prune.ts';
 import * as recipes from './commands/recipes.ts';
 import * as recover from './commands/recover.ts';
@@ -54,6 +55,7 @@ const COMMANDS = [
   prune,
   drill,
   handle,
+  migrate,
   recipes,
   daemon,
   run,

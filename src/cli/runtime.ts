@@ -1,6 +1,6 @@
 import { type Environment, readEnvironment } from '../config/env.ts';
 import { systemClock } from '../core/clock.ts';
-import { VolbakError } from '../core/errors.ts';
+import { isVolbakError, VolbakError } from '../core/errors.ts';
 import { formatDuration } from '../core/units.ts';
 import type { EngineConnection } from '../engine/connect.ts';
 import type { EngineContext, LaneKind } from '../jobs/engine-context.ts';
@@ -177,14 +177,14 @@ export class Runtime {
     return new PinFile(this.environment.stateDirectory, place);
   }
 
-  /** Connects to the engine, and first keeps the promises of runs that were killed. */
-  async connect(): Promise<EngineConnection> {
+  /** Connects to the engine, or another one, and first keeps the promises of runs that were killed. */
+  async connect(other?: string): Promise<EngineConnection> {
     const [{ connect }, { resolveEndpoint }, { recover }] = await Promise.all([
       import('../engine/connect.ts'),
       import('../engine/endpoint.ts'),
       import('../jobs/recover.ts'),
     ]);
-    const { host, context } = this.options;
+    const { host, context } = other === undefined ? this.options : { host: other };
     const endpoint = resolveEndpoint({
       env: this.environment.raw,
       homeDir: this.environment.homeDirectory,
@@ -196,9 +196,18 @@ export class Runtime {
     return engine;
   }
 
-  /** The engine with a helper image chosen. */
-  async engine(): Promise<EngineContext> {
-    return this.#withHelperImage(await this.connect());
+  /** The engine, or the one at another host, with a helper image chosen: where none can be had, that of `like`. */
+  async engine(other?: string, like?: EngineContext): Promise<EngineContext> {
+    const engine = await this.connect(other);
+    try {
+      return await this.#withHelperImage(engine);
+    } catch (error) {
+      if (like?.engine.info.arch !== engine.info.arch || !isVolbakError(error, 'HELPER_FAILED')) throw error;
+      const { copyImage } = await import('../engine/image.ts');
+      const log = (message: string) => this.output.emit({ event: 'info', message });
+      await copyImage(like.engine, engine, like.image, { signal: this.signal, log });
+      return { ...like, engine, lane: this.options.lane ?? 'auto' };
+    }
   }
 
   async #withHelperImage(engine: EngineConnection): Promise<EngineContext> {

@@ -29,7 +29,7 @@ const PACKAGES: Record<string, string[]> = {
   ],
 };
 
-const OPTIONAL = ['sha256sum', 'getfattr', 'setfattr'];
+const OPTIONAL = ['sha256sum', 'getfattr', 'setfattr', 'gzip'];
 
 /** What `--version` of the GNU tools says; busybox and others have the same names, but not the same abilities. */
 const GNU: Record<string, RegExp> = {

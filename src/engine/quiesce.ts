@@ -25,6 +25,8 @@ export interface Quiesced {
   containers: QuiescedContainer[];
   /** Starts everything again, in opposite order. Safe to call twice. Raises NOT_RESTARTED. */
   resume(): Promise<void>;
+  /** Leaves everything stopped for good: nothing starts it again. After `resume` it does nothing. */
+  release(): Promise<void>;
 }
 
 /**
@@ -54,6 +56,10 @@ export async function quiesce(
     );
     return resumed;
   };
+  const release = () => {
+    resumed ??= note.remove();
+    return resumed;
+  };
   try {
     for (const { id } of list) await halt(engine, mode, id);
   } catch (error) {
@@ -66,7 +72,7 @@ export async function quiesce(
       },
     );
   }
-  return { containers: list, resume };
+  return { containers: list, resume, release };
 }
 
 /** A container of `docker run --rm` is removed when it stops, and its anonymous volumes with it. Raises USAGE. */

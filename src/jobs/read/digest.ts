@@ -3,8 +3,9 @@ import type { Attachment } from '../../engine/attachment.ts';
 import { VolumeDigest } from '../../tar/digest.ts';
 import type { EngineContext } from '../engine-context.ts';
 import { listVolume } from './list.ts';
+import type { Listing } from './listing.ts';
 import type { Item } from './messages.ts';
-import { readVolume } from './read.ts';
+import { type Reading, type ReadResult, readVolume } from './read.ts';
 
 export interface DigestedVolume {
   digest: string;
@@ -46,22 +47,31 @@ export async function digestVolume(
   ctx: EngineContext,
   attachment: Attachment,
   path: string,
-  options: { onMember?(member: IndexMember): void } = {},
+  options: { onMember?(member: IndexMember): void; listing?: Listing } = {},
 ): Promise<DigestedVolume> {
-  const listing = await listVolume(ctx, attachment, path);
+  const listing = options.listing ?? (await listVolume(ctx, attachment, path));
   const digest = new VolumeDigest();
   let entries = 0;
-  const assembler = new MemberAssembler((member) => {
+  const result = await readMembers(ctx, attachment, path, listing, (member) => {
     entries++;
     digest.add(member);
     options.onMember?.(member);
-  });
-  const result = await readVolume(ctx, attachment, path, listing, {
-    onBatch: ({ items }) => assembler.take(items),
   });
   return {
     digest: digest.digest(),
     entries,
     complete: listing.complaints.length === 0 && result.complaints.every(({ kind }) => kind === 'warning'),
   };
+}
+
+/** Reads the listed members, storing nothing; `onMember` gets each with its hash. */
+export function readMembers(
+  ctx: EngineContext,
+  attachment: Attachment,
+  path: string,
+  reading: Reading,
+  onMember: (member: IndexMember) => void,
+): Promise<ReadResult> {
+  const assembler = new MemberAssembler(onMember);
+  return readVolume(ctx, attachment, path, reading, { onBatch: ({ items }) => assembler.take(items) });
 }

@@ -61,16 +61,34 @@ printf 'FIND 0\\0SORT 0\\0'
 const XATTRS =
   "--xattrs '--xattrs-include=*' --xattrs-exclude=security.selinux --xattrs-exclude=security.ima --xattrs-exclude=security.evm --acls";
 
+function createTar(sparse: boolean): string {
+  return (
+    'tar --create --format=pax --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime ' +
+    `${XATTRS} --numeric-owner ${sparse ? '--sparse ' : ''}--blocking-factor=128 --quoting-style=escape ` +
+    '--no-recursion --null --verbatim-files-from --files-from=- --file=-'
+  );
+}
+
 /**
  * Archives the members named on standard input from the directory $1 to $2 (the lane; empty: standard output).
  * `exec`: tar is process 1, which GNU tar writes into the names of sparse members.
  */
 export function tarScript(sparse: boolean): string {
-  const tar =
-    'exec tar --create --format=pax --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime ' +
-    `${XATTRS} --numeric-owner ${sparse ? '--sparse ' : ''}--blocking-factor=128 --quoting-style=escape ` +
-    '--no-recursion --null --verbatim-files-from --files-from=- --file=-';
+  const tar = `exec ${createTar(sparse)}`;
   return `cd "$1" || exit ${NO_DIRECTORY}\nif [ -n "$2" ]; then ${tar} >"$2"; else ${tar}; fi\n`;
+}
+
+/** Compresses what `tar` writes, and keeps its exit code: a pipe of sh has that of its last program. */
+function gzipped(tar: string): string {
+  return `{ ${tar}; echo $? >/tmp/tar; } | gzip -1 || exit ${COMPRESSION_FAILED}\nexit "$(cat /tmp/tar)"\n`;
+}
+
+/** Exit code where gzip failed, not tar. */
+const COMPRESSION_FAILED = 74;
+
+/** As tarScript, to standard output through gzip: for an engine that is far away. */
+export function compressedTarScript(sparse: boolean): string {
+  return `cd "$1" || exit ${NO_DIRECTORY}\n${gzipped(createTar(sparse))}`;
 }
 
 /** The same with a tar that knows none of this: names come as arguments, in as many archives as it takes. */
@@ -79,13 +97,20 @@ export const PLAIN_TAR_SCRIPT = (() => {
   return `cd "$1" || exit ${NO_DIRECTORY}\nif [ -n "$2" ]; then ${tar} >"$2"; else ${tar}; fi\n`;
 })();
 
+const EXTRACT_TAR =
+  `tar --extract --preserve-permissions --same-owner --numeric-owner ${XATTRS} ` +
+  '--delay-directory-restore --warning=no-timestamp --warning=no-unknown-keyword --quoting-style=escape --blocking-factor=128 --file=-';
+
 /** Extracts the archive from $2 (the lane; empty: standard input) into the directory $1. */
 export const EXTRACT_SCRIPT = (() => {
-  const tar =
-    `exec tar --extract --preserve-permissions --same-owner --numeric-owner ${XATTRS} ` +
-    '--delay-directory-restore --warning=no-timestamp --warning=no-unknown-keyword --quoting-style=escape --blocking-factor=128 --file=-';
+  const tar = `exec ${EXTRACT_TAR}`;
   return `cd "$1" || exit ${NO_DIRECTORY}\nif [ -n "$2" ]; then ${tar} <"$2"; else ${tar}; fi\n`;
 })();
+
+/** As EXTRACT_SCRIPT, from standard input through gzip. */
+export const EXTRACT_COMPRESSED_SCRIPT =
+  `cd "$1" || exit ${NO_DIRECTORY}\n` +
+  `{ gzip -d -c; echo $? >/tmp/gzip; } | ${EXTRACT_TAR} || exit\nexit "$(cat /tmp/gzip)"\n`;
 
 const SPARSE_SAFE = new Set(['ext2', 'ext3', 'ext2/ext3', 'ext4', 'xfs', 'btrfs', 'tmpfs']);
 

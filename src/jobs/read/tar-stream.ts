@@ -1,16 +1,25 @@
 import { createReadStream } from 'node:fs';
-import { VolbakError } from '../../core/errors.ts';
+import { Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import { messageOf, VolbakError } from '../../core/errors.ts';
 import type { Attachment } from '../../engine/attachment.ts';
 import type { Helper } from '../../engine/helper.ts';
 import { createPipe, type Pipe } from '../../engine/lanes/pipe.ts';
 import { runHelper } from '../../engine/run-helper.ts';
-import { TarScanner } from '../../tar/scanner.ts';
+import { TarScanner, type TarSink } from '../../tar/scanner.ts';
 import type { EngineContext } from '../engine-context.ts';
 import { judgeTar, type TarVerdict } from './judge.ts';
 import type { Listing } from './listing.ts';
 import { ListingJoin } from './listing-join.ts';
 import { sendNames } from './names.ts';
 import { tarHelper } from './tar-helper.ts';
+
+export interface StreamOptions {
+  /** Takes the members, too. */
+  sink?: TarSink;
+  /** The helper compresses, which must have gzip; what `onChunk` gets is plain. Not for the pipe lane. */
+  compressed?: boolean;
+}
 
 /**
  * The tar of a volume as a stream, straight from the helper, for whoever passes it on (export, migrate).
@@ -20,8 +29,9 @@ export async function streamVolume(
   ctx: EngineContext,
   attachment: Attachment,
   path: string,
-  listing: Listing,
+  listing: Pick<Listing, 'spool' | 'fsType' | 'plain'>,
   onChunk: (bytes: Buffer) => Promise<void>,
+  { sink, compressed = false }: StreamOptions = {},
 ): Promise<TarVerdict> {
   if (listing.plain) {
     throw new VolbakError(
@@ -33,13 +43,16 @@ export async function streamVolume(
     );
   }
   const pipe = ctx.lane === 'pipe' ? await createPipe() : undefined;
-  const spec = tarHelper(ctx, 'export', attachment, path, listing, pipe);
+  const spec = tarHelper(ctx, 'export', attachment, path, listing, pipe, compressed);
   const join = new ListingJoin(listing.spool);
   const scanner = new TarScanner({
-    member: (member) => void join.join(member),
-    content: () => {},
-    memberEnd: () => {},
-    end: () => {},
+    member: (member, header) => {
+      join.join(member);
+      sink?.member(member, header);
+    },
+    content: (bytes) => sink?.content(bytes),
+    memberEnd: (padding) => sink?.memberEnd(padding),
+    end: () => sink?.end(),
   });
   try {
     const run = await runHelper(
@@ -47,7 +60,7 @@ export async function streamVolume(
       spec,
       async (helper) => {
         const names = sendNames(helper, listing.spool);
-        for await (const bytes of output(helper, pipe)) {
+        for await (const bytes of compressed ? plain(helper) : output(helper, pipe)) {
           scanner.push(bytes);
           await onChunk(bytes);
         }
@@ -63,6 +76,20 @@ export async function streamVolume(
   } finally {
     await pipe?.release();
     await pipe?.remove();
+  }
+}
+
+/** What the helper compressed. Raises HELPER_FAILED where that is damaged or cut off. */
+async function* plain(helper: Helper): AsyncGenerator<Buffer> {
+  const gunzip = createGunzip({ chunkSize: 256 * 1024 });
+  const compressed = Readable.from(helper.stdout, { objectMode: false });
+  compressed.on('error', (error) => gunzip.destroy(error));
+  try {
+    yield* compressed.pipe(gunzip) as AsyncIterable<Buffer>;
+  } catch (error) {
+    throw new VolbakError('HELPER_FAILED', `what the helper compressed is damaged: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }
 

@@ -1,6 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { createGzip } from 'node:zlib';
 import { printable } from '../../core/bytes.ts';
 import { messageOf, VolbakError } from '../../core/errors.ts';
 import type { Attachment } from '../../engine/attachment.ts';
@@ -8,30 +9,39 @@ import { type Helper, WRITE_CAPABILITIES } from '../../engine/helper.ts';
 import { createPipe, type Pipe } from '../../engine/lanes/pipe.ts';
 import { runHelper, type StderrLog } from '../../engine/run-helper.ts';
 import type { EngineContext } from '../engine-context.ts';
-import { EXTRACT_SCRIPT } from '../read/scripts.ts';
+import { EXTRACT_COMPRESSED_SCRIPT, EXTRACT_SCRIPT } from '../read/scripts.ts';
 
 /** What tar said while it extracted, though it ended well: something may not be as it was. */
 export type ExtractWarnings = string[];
 
-/** Extracts a tar into `path` of the attached volume. Raises the source's error, or HELPER_FAILED. */
+/**
+ * Extracts a tar into `path` of the attached volume. `compressed`: it travels through gzip, which the helper must have; not
+ * for the pipe lane. Raises the source's error, or HELPER_FAILED.
+ */
 export async function extractInto(
   ctx: EngineContext,
   attachment: Attachment,
   path: string,
   tar: AsyncIterable<Uint8Array>,
+  compressed = false,
 ): Promise<ExtractWarnings> {
   const pipe = ctx.lane === 'pipe' ? await createPipe() : undefined;
   const spec = {
     image: ctx.image,
     purpose: 'extract',
-    script: EXTRACT_SCRIPT,
+    script: compressed ? EXTRACT_COMPRESSED_SCRIPT : EXTRACT_SCRIPT,
     args: [path, pipe?.helperPath ?? ''],
     stdin: true,
     capabilities: WRITE_CAPABILITIES,
     mounts: [...attachment.mounts, ...(pipe ? [pipe.mount] : [])],
   };
   try {
-    const run = await runHelper(ctx.engine, spec, (helper) => feed(helper, pipe, tar), ctx.signal);
+    const run = await runHelper(
+      ctx.engine,
+      spec,
+      (helper) => feed(helper, pipe, tar, compressed),
+      ctx.signal,
+    );
     return judge(run.exitCode, run.stderr, run.result);
   } finally {
     await pipe?.release();
@@ -44,6 +54,7 @@ async function feed(
   helper: Helper,
   pipe: Pipe | undefined,
   tar: AsyncIterable<Uint8Array>,
+  compressed: boolean,
 ): Promise<unknown> {
   const output = (async () => {
     for await (const _ of helper.stdout);
@@ -57,7 +68,9 @@ async function feed(
       helper.stdin.end();
       await writePipe(helper, pipe, source);
     } else {
-      await pipeline(Readable.from(source, { objectMode: false, highWaterMark: 1024 * 1024 }), helper.stdin);
+      const plain = Readable.from(source, { objectMode: false, highWaterMark: 1024 * 1024 });
+      if (compressed) await pipeline(plain, createGzip({ level: 1 }), helper.stdin);
+      else await pipeline(plain, helper.stdin);
     }
   } catch (error) {
     if (source.failure) throw source.failure;

@@ -336,6 +336,7 @@ describe('help', () => {
       'prune',
       'drill',
       'handle',
+      'migrate',
       'recipes',
       'helper',
       'doctor',

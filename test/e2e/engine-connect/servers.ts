@@ -70,6 +70,8 @@ export function tlsEngine(url: string, certs: string): Promise<Proxy> {
     cert: pem('server.pem'),
     key: pem('server-key.pem'),
     requestCert: true,
+    // As dockerd: the end of a container's stdin is not the end of its output.
+    allowHalfOpen: true,
   };
   return proxy(createTlsServer(options), 'secureConnection', () => connect(socketOf(url)));
 }

@@ -196,6 +196,20 @@ describe('docs/how-to: every command of every page', () => {
     expect(await docker(a, 'exec', 'shop-db', 'ls', '/tmp')).toBe('');
   });
 
+  it('migrate-to-another-engine', async () => {
+    const { follow, files } = await shop();
+    const out = await follow('migrate-to-another-engine.md');
+    expect(out).toMatch(/^volume shop-db-data -> shop-db-data \(local\)/m);
+    expect(out.match(/^migrated volume .*digest proven$/gm)).toHaveLength(2);
+    expect(out).toMatch(/^stopped for .*: shop-db$/m);
+    expect(out).toMatch(/^one$/m);
+    const { a, b } = engines();
+    expect(await files('shop-db-copy', b)).toBe(CONTENT);
+    expect(await files('shop-db-data', b)).toBe(CONTENT);
+    expect(await docker(b, 'inspect', '-f', '{{.State.Running}}', 'shop-db')).toBe('true');
+    expect(await docker(a, 'inspect', '-f', '{{.State.Running}}', 'shop-db')).toBe('false');
+  });
+
   it('prove-a-backup', async () => {
     const { follow } = await shop();
     const out = await follow('prove-a-backup.md');
@@ -228,6 +242,7 @@ describe('docs/how-to: every command of every page', () => {
       'encrypt-a-repository.md',
       'export-and-import-plain-tars.md',
       'forget-and-prune.md',
+      'migrate-to-another-engine.md',
       'move-data-into-a-new-container.md',
       'prove-a-backup.md',
       'restore-in-place.md',

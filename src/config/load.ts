@@ -3,6 +3,7 @@ import { type Document, isScalar, visit } from 'yaml';
 import { messageOf, VolbakError } from '../core/errors.ts';
 import { parseYamlFile, unknownName, type YamlPath, type YamlProblem } from '../core/yaml-file.ts';
 import { ACTION_NAMES, type ActionName } from './actions.ts';
+import { notificationProblems } from './notifications.ts';
 import { type ConfigFile, configJsonSchema, configSchema, type JobConfig } from './schema.ts';
 
 /** What is wrong with a schedule in a time zone; undefined where it is right. */
@@ -43,6 +44,10 @@ export function parseConfig(
     prepare: (document) => fillIn(document, environment),
     check: (config) => [
       ...repositoryProblems(config),
+      ...Object.entries(config.notifications).flatMap(([name, notification]) => [
+        ...notificationProblems(['notifications', name], notification),
+        ...unknownJobs(config, name, notification.jobs ?? []),
+      ]),
       ...Object.entries(config.jobs).flatMap(([name, job]) => jobProblems(config, name, job, checkSchedule)),
     ],
   });
@@ -128,6 +133,14 @@ function jobProblems(
     if (wrong !== undefined) problems.push({ path: [...path, 'schedule'], message: wrong });
   }
   return [...problems, ...chainProblems(config, name, job)];
+}
+
+function unknownJobs({ jobs }: ConfigFile, name: string, said: readonly string[]): YamlProblem[] {
+  return said.flatMap((job, i) =>
+    Object.hasOwn(jobs, job)
+      ? []
+      : [{ path: ['notifications', name, 'jobs', i], message: unknownName('job', job, Object.keys(jobs)) }],
+  );
 }
 
 function chainProblems({ jobs }: ConfigFile, name: string, { after }: JobConfig): YamlProblem[] {

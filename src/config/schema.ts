@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { parseSize } from '../core/quantities.ts';
 import { ACTION_NAMES, ACTIONS, type ActionName, type OptionTable } from './actions.ts';
+import { notificationSchema } from './notifications.ts';
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
 
@@ -136,6 +137,7 @@ export const configSchema = z.strictObject({
   repositories: named(repository).default({}).describe('Where snapshots are kept.'),
   defaults: z.strictObject(manners).default({}).describe('For every job that does not say otherwise.'),
   jobs: named(job).default({}).describe('What to do, and when.'),
+  notifications: named(notificationSchema).default({}).describe('Whom the daemon tells about its jobs.'),
   daemon: daemon.default({ jobs: 2, grace: '5s', log: 'text' }).describe('How `volbak daemon` runs.'),
 });
 

@@ -12,6 +12,7 @@ import { hostsOf, milliseconds, scheduledJobs } from './jobs.ts';
 import { takeLock } from './lock.ts';
 import type { Log } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
+import { tellNews } from './news.ts';
 import { failureText, leftSomething, outcomeOf } from './outcome.ts';
 import { recoverEngine } from './recovery.ts';
 import { serve } from './server.ts';
@@ -76,7 +77,7 @@ export class Daemon {
   /** Reads the configuration anew; one that is wrong changes nothing. */
   async reload(): Promise<void> {
     const { log, clock, systemZone, notify } = this.#options;
-    await notify('--reloading');
+    await notify('RELOADING=1');
     try {
       const config = await this.#options.readConfig();
       this.#scheduler.reload(scheduledJobs(config, systemZone), config.daemon.jobs, clock.now());
@@ -85,7 +86,7 @@ export class Daemon {
     } catch (error) {
       log.error(`the configuration stays as it was: ${messageOf(error)}`);
     }
-    await notify('--ready');
+    await notify('READY=1');
     this.#wake();
   }
 
@@ -105,7 +106,7 @@ export class Daemon {
     log.info(`volbak ${version} runs`, { jobs: Object.keys(this.#config.jobs).length });
     const recovering = Promise.all(hostsOf(this.#config).map((host) => this.#recover(host)));
     onReady(this);
-    await notify('--ready');
+    await notify('READY=1');
     try {
       while (!signal.aborted) {
         await this.#startDue();
@@ -155,8 +156,10 @@ export class Daemon {
     const { log, clock } = this.#options;
     const { start, notes } = this.#scheduler.tick(clock.now());
     for (const { job, what, message } of notes) {
-      if (what === 'failed') log.error(`${job} failed: ${message}`, { job });
-      else log.warn(`${job} was left out: ${message}`, { job });
+      if (what === 'failed') {
+        log.error(`${job} failed: ${message}`, { job });
+        this.#news('failure', job, message);
+      } else log.warn(`${job} was left out: ${message}`, { job });
     }
     if (start.length === 0 && notes.length === 0) return;
     // First on disk: a daemon that is killed from here on runs it again, and does not run twice what was due.
@@ -188,6 +191,7 @@ export class Daemon {
     }
     this.#children.delete(name);
     const outcome = outcomeOf(ended, this.#stopping);
+    const failures = this.#scheduler.states[name]?.failures ?? 0;
     this.#scheduler.finished(name, outcome, clock.now());
     const seconds = (performance.now() - began) / 1000;
     const result = outcome.ok ? 'ok' : outcome.stopped || outcome.engineGone ? 'stopped' : 'failed';
@@ -198,9 +202,19 @@ export class Daemon {
     else if (outcome.engineGone) log.warn(`${name} waits for its engine: ${failureText(ended)}`, fields);
     else log.error(`${name} failed: ${failureText(ended)}`, { ...fields, code: ended.error?.code });
     if (outcome.engineGone || outcome.ok) this.#metrics?.engine(this.#hostOf(name), outcome.ok);
+    if (outcome.ok) {
+      this.#news('success', name, ended.exit === 0 ? 'It is done.' : 'It is done, but incomplete.');
+      if (failures > 0) this.#news('recovery', name, `It works again, after ${failures} failures in a row.`);
+    } else if (result === 'failed' && this.#scheduler.states[name]?.waiting?.why !== 'retry')
+      this.#news('failure', name, failureText(ended));
     await this.#save();
     if (leftSomething(ended) && !this.#stopping) await this.#recover(this.#hostOf(name));
     this.#wake();
+  }
+
+  #news(event: 'failure' | 'recovery' | 'success', job: string, text: string): void {
+    const { log, signal, clock } = this.#options;
+    void tellNews(this.#config, { event, job, text, at: clock.now() }, log, signal);
   }
 
   #hostOf(name: string): string {
@@ -222,7 +236,7 @@ export class Daemon {
   /** Running jobs may finish within the grace; then they are stopped, which starts again what they had stopped. */
   async #end(): Promise<void> {
     const { log, notify } = this.#options;
-    await notify('--stopping');
+    await notify('STOPPING=1');
     const all = Promise.all([...this.#runs]);
     if (this.#runs.size > 0) {
       const { grace } = this.#config.daemon;

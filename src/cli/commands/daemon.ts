@@ -50,7 +50,7 @@ async function run(runtime: Runtime, options: Options): Promise<number> {
       log: kind === 'json' ? await jsonLog(write) : textLog(write, () => systemClock.now()),
       signal: runtime.signal,
       listen: options.listen,
-      notify: (...words) => sdNotify(raw, ...words, `--pid=${process.pid}`),
+      notify: (...words) => sdNotify(raw, `--pid=${process.pid}`, ...words),
     },
     (daemon) => {
       reload = () => void daemon.reload();

@@ -1,5 +1,8 @@
-import type { ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { helperAtWork, helpers, type Site, site } from '../../support/site.ts';
@@ -186,4 +189,64 @@ describe('the daemon', () => {
     expect(await ended).toMatchObject({ exit: 0 });
     expect(log.filter(({ msg }) => /failed/.test(msg))).toEqual([]);
   });
+
+  it('tells a webhook of a failure, and when the job works again; no secret of the configuration is in its log', async () => {
+    const at = await site();
+    const got: Json[] = [];
+    const http = createServer(async (request, response) => {
+      let body = '';
+      for await (const chunk of request) body += chunk;
+      got.push(JSON.parse(body));
+      response.end();
+    });
+    await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+    afterwards(async () => http.close());
+    const { port } = http.address() as AddressInfo;
+    const file = await config(
+      at,
+      `  tick: { backup: { containers: [${at.name('db')}] }, schedule: "*/3 * * * * *", retry: { times: 0 } }\n`,
+      `notifications: { ops: { webhook: { url: "http://127.0.0.1:${port}/hunter2", token: hunter2 } } }\n`,
+    );
+    const { child, ended, says, log } = await daemon(file);
+    await says(/^tick failed/);
+    await running(at, 'echo one >file');
+    await says(/^tick is done/);
+    child.kill('SIGTERM');
+    await ended;
+    const events = got.map(({ event }) => event);
+    expect(events[0]).toBe('failure');
+    expect(events.filter((event) => event === 'recovery')).toHaveLength(1);
+    expect(got[0]).toMatchObject({ job: 'tick', text: expect.stringContaining(at.name('db')) });
+    expect(JSON.stringify(log)).not.toContain('hunter2');
+  });
+
+  it.runIf(existsSync('/usr/bin/systemd-notify'))(
+    'tells the service manager when it is ready, reads anew, and ends',
+    async () => {
+      const at = await site();
+      const file = await config(at, '  idle: { verify: {} }\n');
+      const socket = path.join(await tempDir(), 'notify');
+      const LISTEN = `import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+while True: print(s.recv(4096).decode().strip(), flush=True)`;
+      const listener = spawn('python3', ['-c', LISTEN, socket], { stdio: ['ignore', 'pipe', 'inherit'] });
+      afterwards(async () => listener.kill('SIGKILL'));
+      let heard = '';
+      listener.stdout.on('data', (bytes: Buffer) => {
+        heard += bytes;
+      });
+      const until = async (condition: () => boolean) => {
+        for (let i = 0; i < 600 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 50));
+      };
+      await until(() => existsSync(socket));
+      const { child, ended } = await daemon(file, { NOTIFY_SOCKET: socket });
+      await until(() => heard.includes('READY=1'));
+      child.kill('SIGHUP');
+      await until(() => heard.split('READY=1').length > 2);
+      child.kill('SIGTERM');
+      await ended;
+      expect(heard.match(/READY|RELOADING|STOPPING/g)).toEqual(['READY', 'RELOADING', 'READY', 'STOPPING']);
+    },
+  );
 });

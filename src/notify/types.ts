@@ -1,0 +1,21 @@
+/** What is told. */
+export interface News {
+  event: 'failure' | 'recovery' | 'success';
+  job: string;
+  /** The machine that the daemon runs on. */
+  machine: string;
+  /** One line. */
+  title: string;
+  text: string;
+  at: Date;
+}
+
+export type HttpKind = 'webhook' | 'ntfy' | 'slack' | 'discord' | 'gotify' | 'healthchecks';
+
+/** Where to tell it; secrets are in it. */
+export type Channel =
+  | { kind: HttpKind; url: string; token?: string }
+  | { kind: 'email'; server: string; from: string; to: readonly string[]; user?: string; password?: string };
+
+/** Tells it once; raises what stands in the way. */
+export type Sender = (channel: Channel, news: News, signal: AbortSignal) => Promise<void>;

@@ -1,7 +1,17 @@
 import { defineConfig } from 'vitest/config';
 
+// Need no engine, but many seconds: left out of `npm run check`, which is to stay under a minute.
+const SLOW = [
+  'test/jobs/stage-script.test.ts',
+  'test/jobs/prune/interleaved.test.ts',
+  'test/jobs/prune/soak.test.ts',
+  'test/jobs/capture.test.ts',
+  'test/schedule/cron.test.ts',
+];
+
 // unit: pure code, seconds, part of `npm run check`.
-// real: everything that needs an engine, a store server or built files; test/run.sh prepares the machine.
+// slow: the same, but longer.
+// e2e: everything that needs an engine, a store server or built files; test/run.sh prepares the machine.
 export default defineConfig({
   test: {
     projects: [
@@ -9,10 +19,11 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/e2e/**'],
+          exclude: ['test/e2e/**', ...SLOW],
           testTimeout: 30_000,
         },
       },
+      { test: { name: 'slow', include: SLOW, testTimeout: 120_000 } },
       {
         test: {
           name: 'e2e',

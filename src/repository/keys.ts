@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto';
+
 /** Whose volumes a snapshot holds. */
 export interface Source {
   /** Name of the engine's host. */
@@ -107,4 +109,15 @@ export function snapshotId(started: Date, random: string): string {
 export function timeOfId(id: string): Date {
   const [, y, mo, d, h, mi, s] = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z/.exec(id) ?? [];
   return new Date(`${y}-${mo}-${d}T${h}:${mi}:${s}Z`);
+}
+
+/**
+ * The id of a snapshot that starts now. Ids sort by time, in seconds: one that would not come after the source's `newest`
+ * gets the second after it.
+ */
+export function nextSnapshotId(started: Date, newest: string | undefined): string {
+  const random = randomBytes(3).toString('hex');
+  const id = snapshotId(started, random);
+  if (newest === undefined || id > newest) return id;
+  return snapshotId(new Date(timeOfId(newest).getTime() + 1000), random);
 }

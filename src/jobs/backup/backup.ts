@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { isVolbakError } from '../../core/errors.ts';
 import { Journal } from '../../core/journal.ts';
 import { planAttachment } from '../../engine/attachment.ts';
@@ -10,7 +9,7 @@ import {
   quiesce,
 } from '../../engine/quiesce.ts';
 import type { ResolvedSource, SourceVolume } from '../../engine/source.ts';
-import { type SnapshotName, type Source, snapshotId, timeOfId } from '../../repository/keys.ts';
+import { nextSnapshotId, type SnapshotName, type Source } from '../../repository/keys.ts';
 import type { Manifest } from '../../repository/manifest.ts';
 import { formatSource } from '../../repository/references.ts';
 import type { Repository } from '../../repository/repository.ts';
@@ -54,7 +53,7 @@ export class BackupJob {
   readonly #known: KnownFrames;
   #helperTar = 'unknown';
   /** Newest snapshot of the source being backed up. */
-  #newest = '';
+  #newest: string | undefined;
 
   constructor(env: JobEnvironment, ctx: EngineContext, repository: Repository, options: BackupOptions) {
     this.#env = env;
@@ -82,9 +81,7 @@ export class BackupJob {
       await this.#frames.writer.flush();
       const manifest = this.#manifest(source, key, started, parents, volumes);
       await commitManifest(this.#repository, manifest, session, this.#env.signal);
-      await this.#frames.pending.forget();
-      await this.#frames.cache?.keepManifest(manifest);
-      await this.#frames.cache?.tidy(clock.now());
+      await this.#frames.committed(manifest, clock.now());
       return { manifest, durationMs: clock.now().getTime() - started.getTime() };
     } finally {
       await session.end();
@@ -109,24 +106,23 @@ export class BackupJob {
     }
   }
 
-  /** A host that may only write knows what it wrote itself, as far as its cache holds it. */
-  async #manifestOf(name: SnapshotName): Promise<Manifest | undefined> {
-    if (this.#repository.readable) return this.#repository.manifest(name);
-    return this.#frames.cache?.manifest(name);
-  }
-
   async #findParents(source: ResolvedSource, key: Source): Promise<Parents> {
     const { parent } = this.#options;
     const all = await this.#repository.snapshotNames();
-    this.#newest = all.findLast((other) => formatSource(other.source) === formatSource(key))?.id ?? '';
+    this.#newest = all.findLast((other) => formatSource(other.source) === formatSource(key))?.id;
     const snapshots = parent ? [parent] : all;
     const wanted = {
       engineId: this.#ctx.engine.info.id,
       source: parent?.source ?? key,
       volumes: source.volumes.map((v) => v.name),
     };
-    const found = await findParents((name) => this.#manifestOf(name), snapshots, wanted, this.#env.emit);
-    if (!this.#repository.readable && this.#newest !== '' && found.byVolume.size === 0) {
+    const found = await findParents(
+      (name) => this.#frames.knownManifest(name),
+      snapshots,
+      wanted,
+      this.#env.emit,
+    );
+    if (!this.#repository.readable && this.#newest !== undefined && found.byVolume.size === 0) {
       const message =
         'this host cannot read the repository and has no cached index of an earlier snapshot: all is read and stored again';
       this.#env.emit({ event: 'warning', message });
@@ -210,14 +206,6 @@ export class BackupJob {
     return excludeGlobs(this.#options.exclude, own);
   }
 
-  /** Ids sort by time, in seconds: one that would not come after the newest gets the second after it. */
-  #nextId(started: Date): string {
-    const random = randomBytes(3).toString('hex');
-    const id = snapshotId(started, random);
-    if (id > this.#newest) return id;
-    return snapshotId(new Date(timeOfId(this.#newest).getTime() + 1000), random);
-  }
-
   #manifest(
     source: ResolvedSource,
     key: Source,
@@ -229,7 +217,7 @@ export class BackupJob {
     const { container } = source;
     return {
       format: 1,
-      id: this.#nextId(started),
+      id: nextSnapshotId(started, this.#newest),
       source: {
         ...key,
         ...(container

@@ -108,15 +108,16 @@ export class KnownFrames {
 
   /** Frames of the latest snapshots of other sources, newest first, as many as are worth it. */
   async #loadOthers(): Promise<void> {
+    const others = this.#others;
+    this.#others = [];
     let left = MAX_OTHER_FRAMES;
-    for (const name of this.#others) {
-      const manifest = await this.#repository.manifest(name).catch(() => undefined);
+    for (const name of others) {
+      const manifest = await this.#frames.knownManifest(name).catch(() => undefined);
       for (const volume of manifest?.volumes ?? []) {
         left -= volume.frames;
         if (left < 0) return;
         if (manifest) await this.#load(manifest, volume.name);
       }
     }
-    this.#others = [];
   }
 }

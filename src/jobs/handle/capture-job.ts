@@ -1,8 +1,7 @@
-import { randomBytes } from 'node:crypto';
-import { isVolbakError, messageOf } from '../../core/errors.ts';
+import { messageOf } from '../../core/errors.ts';
 import type { EngineConnection } from '../../engine/connect.ts';
 import type { ResolvedSource, SourceContainer } from '../../engine/source.ts';
-import { type SnapshotName, type Source, snapshotId, timeOfId } from '../../repository/keys.ts';
+import { nextSnapshotId, type SnapshotName, type Source } from '../../repository/keys.ts';
 import type { Manifest, ManifestVolume } from '../../repository/manifest.ts';
 import { formatSource } from '../../repository/references.ts';
 import type { Repository } from '../../repository/repository.ts';
@@ -71,9 +70,7 @@ export class CaptureJob {
         volume,
       );
       await commitManifest(this.#repository, manifest, session, signal);
-      await frames.pending.forget();
-      await frames.cache?.keepManifest(manifest);
-      await frames.cache?.tidy(clock.now());
+      await frames.committed(manifest, clock.now());
       return manifest;
     } finally {
       await session.end();
@@ -87,20 +84,18 @@ export class CaptureJob {
     await cache?.open();
     const present = await usableSegments(store);
     await frames.resume(present);
-    const parent = newest && (await this.#parent(newest, cache));
+    const parent = newest && (await this.#parent(newest, frames));
     if (!parent) return;
     const fetch = { store, pool, signal: this.#env.signal, ...(cache ? { cache } : {}) };
     await loadParentFrames(parent, file, present, frames.writer, fetch, this.#env.emit);
   }
 
-  /** A host that may only write has what it wrote itself. A parent that cannot be read costs space, not the dump. */
-  async #parent(newest: SnapshotName, cache: FrameStore['cache']): Promise<Manifest | undefined> {
+  /** A parent that cannot be read costs space, not the dump. */
+  async #parent(newest: SnapshotName, frames: FrameStore): Promise<Manifest | undefined> {
     try {
-      return await this.#repository.manifest(newest);
+      return await frames.knownManifest(newest);
     } catch (error) {
       this.#env.signal.throwIfAborted();
-      const kept = isVolbakError(error, 'WRONG_KEY') ? await cache?.manifest(newest) : undefined;
-      if (kept) return kept;
       const message = `snapshot ${newest.id} is not used as a parent: ${messageOf(error)}`;
       this.#env.emit({ event: 'warning', message });
       return undefined;
@@ -140,7 +135,7 @@ export class CaptureJob {
     const { composeProject, composeService } = container;
     return {
       format: 1,
-      id: nextId(started, newest?.id),
+      id: nextSnapshotId(started, newest?.id),
       source: {
         ...source,
         containerId: container.id,
@@ -162,11 +157,4 @@ export class CaptureJob {
       volumes: [volume],
     };
   }
-}
-
-/** Ids sort by time, in seconds: one that would not come after the newest gets the second after it. */
-function nextId(started: Date, newest = ''): string {
-  const random = randomBytes(3).toString('hex');
-  const id = snapshotId(started, random);
-  return id > newest ? id : snapshotId(new Date(timeOfId(newest).getTime() + 1000), random);
 }

@@ -6,7 +6,7 @@ import { treeDifferences } from '../../support/trees.ts';
 import { volbak, volbakOk } from '../../support/volbak.ts';
 import { type CrashCase, type Laboratory, OLD } from './laboratory.ts';
 
-const backup = async ({ source, container }: Laboratory): Promise<CrashCase> => ({
+const backup = async ({ container }: Laboratory): Promise<CrashCase> => ({
   reset: async () => {},
   args: ['backup', container, '--stop'],
   volumes: [],

@@ -1,4 +1,3 @@
-import type { ImageInspectInfo } from 'dockerode';
 import { VolbakError } from '../../core/errors.ts';
 import { ensureImage, findImage } from '../../engine/ensure-image.ts';
 import {
@@ -75,7 +74,7 @@ async function startOf(
 }
 
 /** An image without a command, and nobody who says how to start it: there is no service. */
-function lacksCommand({ Config }: ImageInspectInfo, spec: ServiceSpec): boolean {
+function lacksCommand({ Config }: Awaited<ReturnType<typeof ensureImage>>, spec: ServiceSpec): boolean {
   const words = [spec.entrypoint, spec.cmd, Config.Entrypoint, Config.Cmd];
   return words.every((list) => (list ?? []).length === 0);
 }

@@ -3,6 +3,7 @@ import { type Document, isScalar, visit } from 'yaml';
 import { messageOf, VolbakError } from '../core/errors.ts';
 import { parseYamlFile, unknownName, type YamlPath, type YamlProblem } from '../core/yaml-file.ts';
 import { ACTION_NAMES, type ActionName } from './actions.ts';
+import { labelsProblems } from './label-problems.ts';
 import { notificationProblems } from './notifications.ts';
 import { type ConfigFile, configJsonSchema, configSchema, type JobConfig } from './schema.ts';
 
@@ -44,6 +45,7 @@ export function parseConfig(
     prepare: (document) => fillIn(document, environment),
     check: (config) => [
       ...repositoryProblems(config),
+      ...labelsProblems(config, checkSchedule),
       ...Object.entries(config.notifications).flatMap(([name, notification]) => [
         ...notificationProblems(['notifications', name], notification),
         ...unknownJobs(config, name, notification.jobs ?? []),
@@ -135,16 +137,19 @@ function jobProblems(
   return [...problems, ...chainProblems(config, name, job)];
 }
 
-function unknownJobs({ jobs }: ConfigFile, name: string, said: readonly string[]): YamlProblem[] {
+/** What jobs of labels are called; which ones there are, only the engine knows. */
+const LABEL_JOB = /^[^:]+:(?:backup|verify|drill|forget|prune)$/;
+
+function unknownJobs({ jobs, labels }: ConfigFile, name: string, said: readonly string[]): YamlProblem[] {
   return said.flatMap((job, i) =>
-    Object.hasOwn(jobs, job)
+    Object.hasOwn(jobs, job) || (labels?.enable && LABEL_JOB.test(job))
       ? []
       : [{ path: ['notifications', name, 'jobs', i], message: unknownName('job', job, Object.keys(jobs)) }],
   );
 }
 
-function chainProblems({ jobs }: ConfigFile, name: string, { after }: JobConfig): YamlProblem[] {
-  if (after === undefined) return [];
+function chainProblems({ jobs, labels }: ConfigFile, name: string, { after }: JobConfig): YamlProblem[] {
+  if (after === undefined || (labels?.enable && LABEL_JOB.test(after))) return [];
   const path = ['jobs', name, 'after'];
   if (!Object.hasOwn(jobs, after))
     return [

@@ -42,13 +42,16 @@ const channels = {
     .describe('Mail; a password is only sent over TLS.'),
 };
 
+const EVENTS = ['failure', 'recovery', 'success', 'labels'] as const;
+type EventName = (typeof EVENTS)[number];
+
 export const notificationSchema = z.strictObject({
   ...channels,
   on: z
-    .array(z.enum(['failure', 'recovery', 'success']))
+    .array(z.enum(EVENTS))
     .min(1)
     .optional()
-    .describe('What is told: failure and recovery unless said; by healthchecks failure and success.'),
+    .describe('What is told: all but success unless said; by healthchecks failure and success.'),
   jobs: z.array(text).optional().describe('Of these jobs; of all unless said.'),
 });
 
@@ -98,9 +101,10 @@ async function read(file: string, key: string): Promise<string> {
 /** Whether a notification is for an event of a job. */
 export function wants(
   { on, jobs, healthchecks }: NotificationConfig,
-  event: 'failure' | 'recovery' | 'success',
+  event: EventName,
   job: string,
 ): boolean {
-  const events = on ?? (healthchecks ? ['failure', 'success'] : ['failure', 'recovery']);
-  return (events as string[]).includes(event) && (jobs === undefined || jobs.includes(job));
+  const all = EVENTS.filter((name) => name !== 'success');
+  const events: readonly EventName[] = on ?? (healthchecks ? ['failure', 'success'] : all);
+  return events.includes(event) && (jobs === undefined || jobs.includes(job));
 }

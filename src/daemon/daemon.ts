@@ -3,16 +3,19 @@ import { commandOf } from '../config/jobs.ts';
 import type { ConfigFile } from '../config/schema.ts';
 import type { Clock } from '../core/clock.ts';
 import { messageOf, toVolbakError } from '../core/errors.ts';
-import { processState } from '../core/process-identity.ts';
 import { sleep } from '../core/sleep.ts';
+import type { NewsEvent } from '../notify/types.ts';
 import { Scheduler } from '../schedule/scheduler.ts';
 import type { Running, States } from '../schedule/types.ts';
 import { type Child, type Ended, type Program, startChild, type Told } from './child.ts';
-import { hostsOf, milliseconds, scheduledJobs } from './jobs.ts';
+import { type Discover, FoundJobs } from './found.ts';
+import { healthOf } from './health.ts';
+import { hostsOf, joined, milliseconds, scheduledJobs } from './jobs.ts';
 import { takeLock } from './lock.ts';
 import type { Log } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { tellNews } from './news.ts';
+import { orphansEnd } from './orphans.ts';
 import { failureText, leftSomething, outcomeOf } from './outcome.ts';
 import { recoverEngine } from './recovery.ts';
 import { serve } from './server.ts';
@@ -20,6 +23,8 @@ import { readStates, writeStates } from './state.ts';
 
 export interface DaemonOptions {
   readConfig(): Promise<ConfigFile>;
+  /** Looks for jobs from labels. */
+  discover: Discover;
   program: Program;
   /** Global options for every command that it starts. */
   manners: readonly string[];
@@ -38,14 +43,16 @@ export interface DaemonOptions {
 
 /** It looks at the clock at least this often: clocks jump, and machines sleep. */
 const LOOK_MS = 15_000;
-/** So long is waited for commands of a daemon that was killed, which stop by themselves. */
-const ORPHANS_MS = 60_000;
 
 /** Runs jobs when they are due, each in a process of its own, until its signal. */
 export class Daemon {
   readonly #options: DaemonOptions;
   readonly #children = new Map<string, Child>();
   readonly #runs = new Set<Promise<void>>();
+  readonly #found: FoundJobs;
+  /** What was read. */
+  #file: ConfigFile;
+  /** The same with jobs that were found. */
   #config: ConfigFile;
   #scheduler: Scheduler;
   #metrics: Metrics | undefined;
@@ -54,9 +61,15 @@ export class Daemon {
 
   private constructor(options: DaemonOptions, config: ConfigFile, states: States) {
     this.#options = options;
+    this.#file = config;
     this.#config = config;
     const jobs = scheduledJobs(config, options.systemZone);
     this.#scheduler = new Scheduler(jobs, config.daemon.jobs, states, options.clock.now());
+    this.#found = new FoundJobs({
+      ...options,
+      changed: () => this.#apply(),
+      problem: (container, text) => this.#news('labels', `${container}:backup`, text),
+    });
   }
 
   /** Resolves when it was ended by its signal and nothing of it runs any more. Raises CONFIG. */
@@ -66,7 +79,7 @@ export class Daemon {
     const unlock = await takeLock(directory, options.signal);
     try {
       const states = await readStates(join(directory, 'state.json'));
-      await orphansEnd(states, options);
+      await orphansEnd(states, options.log, options.signal);
       const daemon = new Daemon(options, config, states);
       await daemon.#live(onReady);
     } finally {
@@ -76,17 +89,27 @@ export class Daemon {
 
   /** Reads the configuration anew; one that is wrong changes nothing. */
   async reload(): Promise<void> {
-    const { log, clock, systemZone, notify } = this.#options;
+    const { log, notify } = this.#options;
     await notify('RELOADING=1');
     try {
-      const config = await this.#options.readConfig();
-      this.#scheduler.reload(scheduledJobs(config, systemZone), config.daemon.jobs, clock.now());
-      this.#config = config;
-      log.info('the configuration was read anew', { jobs: Object.keys(config.jobs).length });
+      this.#file = await this.#options.readConfig();
+      log.info('the configuration was read anew', { jobs: Object.keys(this.#file.jobs).length });
+      this.#apply();
+      this.#found.follow(this.#file);
     } catch (error) {
       log.error(`the configuration stays as it was: ${messageOf(error)}`);
     }
     await notify('READY=1');
+  }
+
+  /** Takes what was read and what was found. */
+  #apply(): void {
+    const { clock, systemZone } = this.#options;
+    const { current } = this.#found;
+    this.#config = joined(this.#file, current);
+    const jobs = scheduledJobs(this.#config, systemZone, current);
+    this.#scheduler.reload(jobs, this.#config.daemon.jobs, clock.now());
+    this.#metrics?.labelProblems(current.problems.length);
     this.#wake();
   }
 
@@ -100,11 +123,12 @@ export class Daemon {
         ? undefined
         : await serve(listen, {
             '/metrics': async () => ({ status: 200, ...(await metrics.text()) }),
-            '/healthz': async () => this.#health(),
+            '/healthz': async () => healthOf(this.#scheduler, version, this.#stopping),
           });
     signal.addEventListener('abort', () => this.#wake(), { once: true });
     log.info(`volbak ${version} runs`, { jobs: Object.keys(this.#config.jobs).length });
     const recovering = Promise.all(hostsOf(this.#config).map((host) => this.#recover(host)));
+    this.#found.follow(this.#file);
     onReady(this);
     await notify('READY=1');
     try {
@@ -113,28 +137,12 @@ export class Daemon {
         await this.#pause();
       }
       await this.#end();
+      await this.#found.end();
       await recovering;
     } finally {
       server?.closeAllConnections();
       server?.close();
     }
-  }
-
-  #health(): { status: number; type: string; body: string } {
-    const jobs = Object.fromEntries(
-      Object.entries(this.#scheduler.states).map(([name, state]) => [
-        name,
-        {
-          running: state.running !== undefined,
-          failures: state.failures,
-          lastSuccess: state.lastSuccess ?? null,
-          next: this.#scheduler.nextStart(name)?.toISOString() ?? null,
-        },
-      ]),
-    );
-    const status = this.#stopping ? 'stopping' : 'ok';
-    const body = `${JSON.stringify({ status, version: this.#options.version, jobs })}\n`;
-    return { status: this.#stopping ? 503 : 200, type: 'application/json', body };
   }
 
   /** Waits until something may be due, something ended, or the clock is to be looked at. */
@@ -212,7 +220,7 @@ export class Daemon {
     this.#wake();
   }
 
-  #news(event: 'failure' | 'recovery' | 'success', job: string, text: string): void {
+  #news(event: NewsEvent, job: string, text: string): void {
     const { log, signal, clock } = this.#options;
     void tellNews(this.#config, { event, job, text, at: clock.now() }, log, signal);
   }
@@ -266,14 +274,4 @@ export class Daemon {
     });
     return this.#saving;
   }
-}
-
-/** Commands of a daemon that was killed notice that and stop; nothing is run again beside them. */
-async function orphansEnd(states: States, { signal, log }: DaemonOptions): Promise<void> {
-  const alive = () =>
-    Object.entries(states).filter(
-      ([, { running }]) => running?.process !== undefined && processState(running.process) === 'alive',
-    );
-  if (alive().length > 0) log.info('an earlier daemon was killed; its jobs are ending');
-  for (let waited = 0; alive().length > 0 && waited < ORPHANS_MS; waited += 200) await sleep(200, signal);
 }

@@ -12,6 +12,7 @@ export interface Metrics {
   text(): Promise<{ type: string; body: string }>;
   ended(job: string, result: 'ok' | 'failed' | 'stopped', seconds: number, ended: Ended, now: Date): void;
   engine(host: string, up: boolean): void;
+  labelProblems(count: number): void;
 }
 
 /** `scheduler` is asked at each scrape. */
@@ -45,11 +46,13 @@ export async function createMetrics(scheduler: () => Scheduler, version: string)
   };
   gauge('build_info', 'The version', 'version').set({ version }, 1);
   const jobs = gauge('jobs', 'Jobs there are');
+  const problems = gauge('label_problems', 'Labels of containers that are wrong');
   return {
     async text() {
       jobs.set(lookAt(scheduler(), perJob));
       return { type: registry.contentType, body: await registry.metrics() };
     },
+    labelProblems: (count) => problems.set(count),
     engine: (host, up) => engine.set({ host }, up ? 1 : 0),
     ended(job, result, seconds, { summary }, now) {
       runs.inc({ job, result });
@@ -70,7 +73,7 @@ function lookAt(
   gauges: Record<'success' | 'failures' | 'running' | 'next', JobGauge>,
 ): number {
   for (const gauge of Object.values(gauges)) gauge.reset();
-  const states = Object.entries(scheduler.states);
+  const states = Object.entries(scheduler.states).filter(([, { gone }]) => gone === undefined);
   for (const [job, state] of states) {
     if (state.lastSuccess) gauges.success.set({ job }, Date.parse(state.lastSuccess) / 1000);
     gauges.failures.set({ job }, state.failures);

@@ -10,6 +10,7 @@ const TITLES: Record<News['event'], string> = {
   failure: 'failed',
   recovery: 'works again',
   success: 'is done',
+  labels: 'has labels that are wrong',
 };
 
 /** Tells those who want to know what became of a job. Never raises, and no job waits for it. */

@@ -1,6 +1,13 @@
+export type NewsEvent =
+  | 'failure'
+  | 'recovery'
+  | 'success'
+  /** Labels of a container are wrong. */
+  | 'labels';
+
 /** What is told. */
 export interface News {
-  event: 'failure' | 'recovery' | 'success';
+  event: NewsEvent;
   job: string;
   /** The machine that the daemon runs on. */
   machine: string;

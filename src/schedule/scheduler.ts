@@ -8,6 +8,8 @@ const SET_BACK_MS = 3 * 3_600_000;
 /** Between looks for an engine that is not there: at first, and at most. */
 const ENGINE_DELAY_MS = 2000;
 const ENGINE_MAX_DELAY_MS = 60_000;
+/** So long it is remembered what a job did that may come back. */
+const REMEMBERED_MS = 30 * 24 * 3_600_000;
 
 const iso = (at: number) => new Date(at).toISOString();
 
@@ -24,7 +26,11 @@ function clash(a: string, b: string): boolean {
 export class Scheduler {
   readonly states: States;
   #jobs = new Map<string, Job>();
+  /** Jobs that went while they ran: they still hold what they work on. */
+  readonly #leaving = new Map<string, Job>();
   #limit: number;
+  /** When it was last said what to start. */
+  #ticked = 0;
   /** Next starts, as long as what they were reckoned from is the same. */
   readonly #planned = new Map<string, { from: string; due: Date | undefined; start: number }>();
   #notes: Note[] = [];
@@ -43,24 +49,38 @@ export class Scheduler {
 
   /** Takes other jobs; what runs goes on, and what waits still does if its job is there. */
   reload(jobs: readonly Job[], limit: number, now: Date): void {
+    const before = this.#jobs;
     this.#jobs = new Map(jobs.map((job) => [job.name, job]));
     this.#limit = limit;
-    this.#planned.clear();
-    for (const [name, state] of Object.entries(this.states)) {
-      if (this.#jobs.has(name)) continue;
-      if (state.running) delete state.waiting;
-      else delete this.states[name];
+    for (const [name, old] of before) {
+      const job = this.#jobs.get(name);
+      if (job?.plan !== old.plan || job.jitterMs !== old.jitterMs) this.#planned.delete(name);
+      if (!job && this.states[name]?.running) this.#leaving.set(name, old);
     }
-    for (const { name, plan } of jobs) {
+    for (const name of Object.keys(this.states)) if (!this.#jobs.has(name)) this.#gone(name, now);
+    for (const { name, plan, lasting } of jobs) {
+      this.#leaving.delete(name);
       const state = this.states[name];
       if (!state) this.states[name] = { plan, considered: now.toISOString(), failures: 0 };
       else if (state.plan !== plan) Object.assign(state, { plan, considered: now.toISOString() });
+      delete this.#state(name).gone;
+      if (lasting) this.#state(name).lasting = true;
     }
+  }
+
+  #gone(name: string, now: Date): void {
+    const state = this.#state(name);
+    if (state.lasting) {
+      state.gone ??= now.toISOString();
+      if (!state.running && now.getTime() - Date.parse(state.gone) > REMEMBERED_MS) delete this.states[name];
+    } else if (state.running) delete state.waiting;
+    else delete this.states[name];
   }
 
   /** What must be started now, in order; each counts as running from here on. */
   tick(now: Date): { start: { name: string; run: Running }[]; notes: Note[] } {
     const at = now.getTime();
+    this.#ticked = at;
     for (const job of this.#jobs.values()) this.#considerSchedule(job, at);
     const start = this.#startWaiting(at);
     const notes = this.#notes;
@@ -74,9 +94,9 @@ export class Scheduler {
     const times = [...this.#jobs.values()].flatMap((job) => {
       const { waiting } = this.#state(job.name);
       const next = this.#plannedStart(job)?.start;
-      // What waits without a time waits for the end of another run.
-      const later = waiting?.notBefore === undefined ? undefined : Date.parse(waiting.notBefore);
-      return [next, later].filter((time) => time !== undefined);
+      // What could have been started when last asked waits for the end of another run.
+      const later = waiting?.notBefore === undefined ? 0 : Date.parse(waiting.notBefore);
+      return [next, later > this.#ticked ? later : undefined].filter((time) => time !== undefined);
     });
     return times.length === 0 ? undefined : new Date(Math.max(at, Math.min(...times)));
   }
@@ -95,14 +115,20 @@ export class Scheduler {
     if (!running) return;
     delete state.running;
     const job = this.#jobs.get(name);
-    if (!job) {
-      delete this.states[name];
-      return;
-    }
-    if (outcome.stopped) state.waiting = { due: running.due, why: 'interrupted', attempt: running.attempt };
+    if (!job) this.#endedWithoutJob(name, state, running, outcome, now);
+    else if (outcome.stopped)
+      state.waiting = { due: running.due, why: 'interrupted', attempt: running.attempt };
     else if (outcome.engineGone) this.#waitForEngine(state, running, now);
     else if (outcome.ok) this.#succeeded(job, state, now);
     else this.#failed(job, state, running, outcome, now);
+  }
+
+  /** Its job went meanwhile; what did not do well is run again where it comes back. */
+  #endedWithoutJob(name: string, state: JobState, running: Running, outcome: Outcome, now: Date): void {
+    this.#leaving.delete(name);
+    if (!state.lasting) delete this.states[name];
+    else if (outcome.ok) Object.assign(state, { failures: 0, lastSuccess: now.toISOString() });
+    else state.waiting = { due: running.due, why: 'interrupted', attempt: running.attempt };
   }
 
   #state(name: string): JobState {
@@ -187,7 +213,8 @@ export class Scheduler {
   /** Who holds what a job needs. */
   #holderOf(job: Job, first: readonly Job[]): string | undefined {
     if (this.#state(job.name).running) return job.name;
-    const holders = [...[...this.#jobs.values()].filter(({ name }) => this.#state(name).running), ...first];
+    const running = [...this.#jobs.values()].filter(({ name }) => this.#state(name).running);
+    const holders = [...running, ...this.#leaving.values(), ...first];
     return holders.find(({ claims }) => claims.some((a) => job.claims.some((b) => clash(a, b))))?.name;
   }
 

@@ -14,6 +14,8 @@ export interface Job {
   overlap: 'queue' | 'skip' | 'fail';
   missed: 'once' | 'skip';
   retry: { times: number; delayMs: number; maxDelayMs: number };
+  /** It may go and come back, as containers do: what it did is remembered meanwhile, and a run that was due then is missed. */
+  lasting?: boolean;
 }
 
 /** Why a job runs. */
@@ -50,6 +52,9 @@ export interface JobState {
   lastSuccess?: string;
   /** In a row. */
   failures: number;
+  lasting?: boolean;
+  /** Since when there is no such job. */
+  gone?: string;
 }
 
 export type States = Record<string, JobState>;

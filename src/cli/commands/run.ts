@@ -3,13 +3,14 @@ import { addToEnvironment } from '../../config/env.ts';
 import type { JobCommand } from '../../config/jobs.ts';
 import { VolbakError } from '../../core/errors.ts';
 import { readConfig } from '../config.ts';
+import { withLabelJobs } from '../labels.ts';
 import type { Register } from '../program.ts';
 import type { Runtime } from '../runtime.ts';
 
 export function define(program: Command, register: Register): void {
   const command = program
     .command('run')
-    .description('run a job of volbak.yaml now')
+    .description('run a job of volbak.yaml, or of labels, now')
     .argument('[job]', 'its name')
     .addOption(
       new Option('--from-stdin', 'run the command that comes as JSON; stop when stdin ends').hideHelp(),
@@ -26,7 +27,11 @@ export function define(program: Command, register: Register): void {
 
 async function commandOfJob(runtime: Runtime, job: string): Promise<JobCommand> {
   const { commandOf } = await import('../../config/jobs.ts');
-  return commandOf(await readConfig(runtime), job);
+  const config = await readConfig(runtime);
+  return commandOf(
+    Object.hasOwn(config.jobs, job) ? config : (await withLabelJobs(runtime, config)).config,
+    job,
+  );
 }
 
 /** What was said to `run` about how to speak and work; what the job says comes behind it, and counts. */

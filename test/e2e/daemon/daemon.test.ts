@@ -1,22 +1,14 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { startDaemon } from '../../support/daemon.ts';
 import { helperAtWork, helpers, type Site, site } from '../../support/site.ts';
 import { afterwards, tempDir } from '../../support/temp.ts';
-import { finished, type Json, spawnVolbak, type VolbakResult, volbak } from '../../support/volbak.ts';
-
-interface Running {
-  child: ChildProcess;
-  /** Log lines so far. */
-  log: Json[];
-  ended: Promise<VolbakResult>;
-  /** Waits for a line of the log. */
-  says(pattern: RegExp, times?: number): Promise<void>;
-}
+import { type Json, volbak } from '../../support/volbak.ts';
 
 async function config(at: Site, jobs: string, more = ''): Promise<string> {
   const file = path.join(await tempDir(), 'volbak.yaml');
@@ -27,34 +19,8 @@ async function config(at: Site, jobs: string, more = ''): Promise<string> {
   return file;
 }
 
-async function daemon(file: string, env: Record<string, string> = {}, ...args: string[]): Promise<Running> {
-  const child = await spawnVolbak(['--config', file, 'daemon', '--log', 'json', ...args], { env });
-  const log: Json[] = [];
-  let rest = '';
-  child.stdout?.on('data', (bytes: Buffer) => {
-    const lines = (rest + bytes).split('\n');
-    rest = lines.pop() ?? '';
-    log.push(...lines.map((line) => JSON.parse(line)));
-  });
-  const ended = finished(child, 170_000);
-  afterwards(async () => {
-    if (child.exitCode === null) child.kill('SIGKILL');
-    await ended;
-  });
-  return {
-    child,
-    log,
-    ended,
-    async says(pattern, times = 1) {
-      const until = Date.now() + 60_000;
-      while (log.filter(({ msg }) => pattern.test(msg)).length < times) {
-        if (Date.now() > until)
-          throw new Error(`never said ${pattern}:\n${log.map((line) => JSON.stringify(line)).join('\n')}`);
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-    },
-  };
-}
+const daemon = (file: string, env: Record<string, string> = {}, ...args: string[]) =>
+  startDaemon(['--config', file], { env }, ...args);
 
 async function running(at: Site, script: string): Promise<string> {
   const volume = await at.volume('v', script);

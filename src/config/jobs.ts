@@ -7,6 +7,8 @@ import type { ConfigFile, JobConfig, RepositoryConfig } from './schema.ts';
 
 /** A job as a command: its words, and what its environment has besides. Both may hold secrets. */
 export interface JobCommand {
+  /** Its name, for its lock: it does not run twice at once. */
+  job?: string;
   argv: string[];
   environment: Record<string, string>;
 }
@@ -31,6 +33,7 @@ export async function commandOf(config: ConfigFile, name: string): Promise<JobCo
   ];
   const urlOf = (nameOrUrl: string) => repositories[nameOrUrl]?.url ?? nameOrUrl;
   return {
+    job: name,
     argv: [...global, ...commandLineOf(action, options, urlOf)],
     environment: await environmentOf(name, repository, other),
   };

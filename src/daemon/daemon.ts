@@ -185,7 +185,7 @@ export class Daemon {
     let ended: Ended;
     try {
       const { argv, environment } = await commandOf(this.#config, name);
-      const child = startChild(program, { argv: [...manners, ...argv], environment }, (told) =>
+      const child = startChild(program, { job: name, argv: [...manners, ...argv], environment }, (told) =>
         this.#tell(name, told),
       );
       run.process = child.identity;
@@ -202,12 +202,17 @@ export class Daemon {
     const failures = this.#scheduler.states[name]?.failures ?? 0;
     this.#scheduler.finished(name, outcome, clock.now());
     const seconds = (performance.now() - began) / 1000;
-    const result = outcome.ok ? 'ok' : outcome.stopped || outcome.engineGone ? 'stopped' : 'failed';
+    const result = outcome.ok
+      ? 'ok'
+      : outcome.stopped || outcome.engineGone || outcome.busy
+        ? 'stopped'
+        : 'failed';
     this.#metrics?.ended(name, result, seconds, ended, clock.now());
     const fields = { job: name, exit: ended.exit ?? null, seconds: Number(seconds.toFixed(1)) };
     if (outcome.ok) log.info(`${name} is done${ended.exit === 0 ? '' : ', but incomplete'}`, fields);
     else if (outcome.stopped) log.warn(`${name} was stopped; it runs again with the next start`, fields);
     else if (outcome.engineGone) log.warn(`${name} waits for its engine: ${failureText(ended)}`, fields);
+    else if (outcome.busy) log.warn(`${name} waits: ${failureText(ended)}`, fields);
     else log.error(`${name} failed: ${failureText(ended)}`, { ...fields, code: ended.error?.code });
     if (outcome.engineGone || outcome.ok) this.#metrics?.engine(this.#hostOf(name), outcome.ok);
     if (outcome.ok) {

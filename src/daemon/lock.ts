@@ -36,17 +36,44 @@ async function lives(file: string, seen: Owner, watchMs: number, signal: AbortSi
   return now !== undefined && (now.owner !== seen.owner || now.beat !== seen.beat);
 }
 
+/** Takes the lock of a state directory, against a second daemon. Raises CONFIG where another one holds it. */
+export function takeLock(
+  directory: string,
+  signal: AbortSignal,
+  watchMs = WATCH_MS,
+): Promise<() => Promise<void>> {
+  return takeNumbered(directory, signal, watchMs, (owner) => {
+    return new VolbakError('CONFIG', `another daemon runs with this state directory: ${owner}`, {
+      hint: 'One daemon is enough for all jobs; another one needs an XDG_STATE_HOME of its own.',
+    });
+  });
+}
+
+/** Takes the lock of a job, against a second run of it. Raises JOB_BUSY where it runs already. */
+export function lockJob(
+  stateDirectory: string,
+  job: string,
+  signal: AbortSignal,
+  watchMs = WATCH_MS,
+): Promise<() => Promise<void>> {
+  return takeNumbered(join(stateDirectory, 'daemon', 'runs', job), signal, watchMs, (owner) => {
+    return new VolbakError('JOB_BUSY', `${job} runs already: ${owner}`, {
+      hint: 'It does not run twice at once; run it again when that is done.',
+    });
+  });
+}
+
 /**
- * Takes the lock of a state directory, against a second daemon. Resolves with how to give it back. Raises CONFIG where another
- * daemon holds it.
+ * Takes a lock in a directory of its own. Resolves with how to give it back.
  *
  * Locks are numbered, and only the highest counts: who finds it dead makes the next. Nobody removes a lock that counts, so
  * none can vanish between a look at it and what is done then.
  */
-export async function takeLock(
+async function takeNumbered(
   directory: string,
   signal: AbortSignal,
-  watchMs = WATCH_MS,
+  watchMs: number,
+  refusal: (owner: string) => VolbakError,
 ): Promise<() => Promise<void>> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const own: Owner = { owner: processIdentity(), beat: 0 };
@@ -55,7 +82,7 @@ export async function takeLock(
     await writeFile(draft, JSON.stringify(own), { mode: 0o600 });
     await rename(draft, file);
   };
-  const file = await takeNext(directory, draft, own, watchMs, signal);
+  const file = await takeNext(directory, draft, own, watchMs, signal, refusal);
   const beat = setInterval(() => {
     own.beat++;
     // On a full disk the process itself still tells, on this host, that it lives.
@@ -75,13 +102,14 @@ async function takeNext(
   own: Owner,
   watchMs: number,
   signal: AbortSignal,
+  refusal: (owner: string) => VolbakError,
 ): Promise<string> {
   await writeFile(draft, JSON.stringify(own), { mode: 0o600 });
   try {
     for (;;) {
       const last = await highest(directory);
       const seen = last === 0 ? undefined : await ownerIn(nameOf(directory, last));
-      if (seen && (await lives(nameOf(directory, last), seen, watchMs, signal))) throw refused(seen);
+      if (seen && (await lives(nameOf(directory, last), seen, watchMs, signal))) throw refusal(seen.owner);
       const file = nameOf(directory, last + 1);
       if (!(await linked(draft, file))) continue;
       if ((await highest(directory)) === last + 1) {
@@ -93,12 +121,6 @@ async function takeNext(
   } finally {
     await unlink(draft).catch(() => {});
   }
-}
-
-function refused({ owner }: Owner): VolbakError {
-  return new VolbakError('CONFIG', `another daemon runs with this state directory: ${owner}`, {
-    hint: 'One daemon is enough for all jobs; another one needs an XDG_STATE_HOME of its own.',
-  });
 }
 
 const nameOf = (directory: string, number: number) => join(directory, `lock.${number}`);

@@ -5,7 +5,7 @@ import type { Job, JobState, Note, Outcome, Running, States, Waiting, Why } from
 const LATE_MS = 60_000;
 /** A clock that is set back by up to this much repeats no run; by more, schedules begin anew at what it shows. */
 const SET_BACK_MS = 3 * 3_600_000;
-/** Between looks for an engine that is not there: at first, and at most. */
+/** Between looks for an engine that is not there, or another run of the job: at first, and at most. */
 const ENGINE_DELAY_MS = 2000;
 const ENGINE_MAX_DELAY_MS = 60_000;
 /** So long it is remembered what a job did that may come back. */
@@ -118,7 +118,7 @@ export class Scheduler {
     if (!job) this.#endedWithoutJob(name, state, running, outcome, now);
     else if (outcome.stopped)
       state.waiting = { due: running.due, why: 'interrupted', attempt: running.attempt };
-    else if (outcome.engineGone) this.#waitForEngine(state, running, now);
+    else if (outcome.engineGone || outcome.busy) this.#waitFor(state, running, now);
     else if (outcome.ok) this.#succeeded(job, state, now);
     else this.#failed(job, state, running, outcome, now);
   }
@@ -218,7 +218,8 @@ export class Scheduler {
     return holders.find(({ claims }) => claims.some((a) => job.claims.some((b) => clash(a, b))))?.name;
   }
 
-  #waitForEngine(state: JobState, running: Running, now: Date): void {
+  /** Waits for what is not there, or in the way. */
+  #waitFor(state: JobState, running: Running, now: Date): void {
     const engineTries = (running.engineTries ?? 0) + 1;
     const delayMs = Math.min(ENGINE_DELAY_MS * 2 ** Math.min(engineTries - 1, 10), ENGINE_MAX_DELAY_MS);
     const { due, why, attempt } = running;

@@ -65,6 +65,8 @@ export interface Outcome {
   retryable: boolean;
   /** The engine was not there: no failure of the job, it is tried until the engine is. */
   engineGone?: boolean;
+  /** It runs already, by hand: no failure of it, it waits for that. */
+  busy?: boolean;
   /** It was stopped as the daemon ends: it runs again with the next one. */
   stopped?: boolean;
 }

@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { addToEnvironment } from '../../config/env.ts';
 import type { JobCommand } from '../../config/jobs.ts';
-import { VolbakError } from '../../core/errors.ts';
+import { isVolbakError, messageOf, VolbakError } from '../../core/errors.ts';
 import { readConfig } from '../config.ts';
 import { withLabelJobs } from '../labels.ts';
 import type { Register } from '../program.ts';
@@ -21,8 +21,26 @@ export function define(program: Command, register: Register): void {
       throw new VolbakError('USAGE', 'no job was named', { hint: '`volbak schedule` lists the jobs.' });
     const command = job === undefined ? await handedOver() : await commandOfJob(runtime, job);
     addToEnvironment(command.environment);
-    return runtime.commandLine([...manners(runtime), ...command.argv]);
+    const unlock = command.job === undefined ? undefined : await lock(runtime, command.job);
+    try {
+      return await runtime.commandLine([...manners(runtime), ...command.argv]);
+    } finally {
+      await unlock?.();
+    }
   });
+}
+
+/** Against a second run of the job. Raises JOB_BUSY; a state directory that cannot be written to keeps no job from running. */
+async function lock(runtime: Runtime, job: string): Promise<(() => Promise<void>) | undefined> {
+  const { lockJob } = await import('../../daemon/lock.ts');
+  try {
+    return await lockJob(runtime.environment.stateDirectory, job, runtime.signal);
+  } catch (error) {
+    if (isVolbakError(error) || runtime.signal.aborted) throw error;
+    const message = `it cannot be noted that ${job} runs: ${messageOf(error)}`;
+    runtime.output.emit({ event: 'warning', message });
+    return undefined;
+  }
 }
 
 async function commandOfJob(runtime: Runtime, job: string): Promise<JobCommand> {

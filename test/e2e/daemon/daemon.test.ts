@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { startDaemon } from '../../support/daemon.ts';
-import { helperAtWork, helpers, type Site, site } from '../../support/site.ts';
+import { failure, helperAtWork, helpers, type Site, site } from '../../support/site.ts';
 import { afterwards, tempDir } from '../../support/temp.ts';
 import { type Json, volbak } from '../../support/volbak.ts';
 
@@ -134,6 +134,26 @@ describe('the daemon', () => {
     await next.ended;
     expect(await state(at, db)).toBe('running');
     expect(await helpers(at.host)).toBe('');
+  });
+
+  it('a job does not run twice at once, by hand and by the daemon: by hand it is exit 11, the daemon waits', async () => {
+    const at = await site();
+    const db = await running(at, 'head -c 600000000 /dev/urandom >big');
+    const tick = `  tick: { backup: { containers: [${db}], full: true }, schedule: "* * * * * *" }\n`;
+    const file = await config(at, tick);
+    const byHand = volbak(['--config', file, 'run', 'tick', '--json']);
+    await helperAtWork(at.host, 'read');
+    const { child, ended, log, says } = await daemon(file);
+    await says(/^tick waits: tick runs already/);
+    expect(await byHand).toMatchObject({ exit: 0 });
+    await says(/^tick is done/);
+    await says(/^tick starts/, log.filter(({ msg }) => msg === 'tick starts').length + 1);
+    await helperAtWork(at.host, 'read');
+    const second = await volbak(['--config', file, 'run', 'tick', '--json']);
+    expect(failure(second)).toMatchObject({ code: 'JOB_BUSY', exit: 11 });
+    child.kill('SIGTERM');
+    expect(await ended).toMatchObject({ exit: 0 });
+    expect(log.filter(({ msg }) => / failed/.test(msg))).toEqual([]);
   });
 
   it('starts without an engine and waits for it: the run counts as no failure', async () => {

@@ -23,6 +23,12 @@ function isTimeZone(name: string): boolean {
   }
 }
 
+export const command = z
+  .union([text, z.array(text).min(1)], {
+    error: 'it must be a script (text) or a program with its arguments (a list)',
+  })
+  .describe('A script for /bin/sh -e, or a program with its arguments.');
+
 /** Values of options, by their kind. */
 export const KINDS = {
   flag: z.boolean(),

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ACTIONS, type OptionTable } from './actions.ts';
-import { duration, KINDS, text, zone } from './kinds.ts';
+import { command, duration, KINDS, text, zone } from './kinds.ts';
 
 /** What begins every label of ours on containers. */
 export const LABEL_PREFIX = 'volbak.';
@@ -44,8 +44,16 @@ export const LABEL_OPTIONS = {
     .enum(['once', 'skip'])
     .optional()
     .describe('Runs that were missed: made up for by one, or left out.'),
+  silence: z
+    .union([duration, z.literal(false)], { error: 'it must be a duration, like 36h, or false' })
+    .optional()
+    .describe('Tell where there is no good snapshot for so long; false: never.'),
   repository: text.optional().describe('Name of a repository of volbak.yaml.'),
   ...fromTable(ACTIONS.backup, BACKUP_LABELS),
+  before: command.optional().describe('Run in the container before; where it fails, nothing is backed up.'),
+  'before-user': text.optional().describe('The user for it.'),
+  after: command.optional().describe('Run in the container afterwards, whatever happened.'),
+  'after-user': text.optional().describe('The user for it.'),
   recipe: text
     .optional()
     .describe('A built-in recipe that captures a dump, in place of the files; see `volbak recipes`.'),
@@ -73,6 +81,16 @@ export const labelsSchema = z.strictObject({
     .optional()
     .describe('Only containers with this label, or all of these: key or key=value.'),
   host: text.optional().describe("The engine; that of `defaults`, or the daemon's, unless told."),
+  offen: z
+    .union([
+      z.boolean(),
+      z.strictObject({
+        stop: text.optional().describe('Its BACKUP_STOP_DURING_BACKUP_LABEL.'),
+        exec: text.optional().describe('Its EXEC_LABEL.'),
+      }),
+    ])
+    .default(false)
+    .describe('Labels of offen/docker-volume-backup, too: stop-during-backup, archive-pre, archive-post.'),
   prune: text.optional().describe('Free the space of what was forgotten, by this schedule.'),
   ...LABEL_OPTIONS,
 });

@@ -54,6 +54,8 @@ const KIND_OF = new Map<string, string>(
 /** Labels are texts; volbak.yaml has values. */
 function valueIn(name: LabelName, text: string): unknown {
   if (name === 'verify' || name === 'drill') return flag(text) ?? text;
+  if (name === 'silence' && flag(text) === false) return false;
+  if (name === 'before' || name === 'after') return text.trimStart().startsWith('[') ? several(text) : text;
   switch (KIND_OF.get(name)) {
     case 'flag':
       return flag(text);

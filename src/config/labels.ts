@@ -9,7 +9,8 @@ import {
 } from './label-options.ts';
 import { readLabels } from './label-values.ts';
 import type { ScheduleCheck } from './load.ts';
-import type { ConfigFile, JobConfig } from './schema.ts';
+import { translateOffen } from './offen.ts';
+import { type ConfigFile, HOOK_TIMEOUT, type JobConfig } from './schema.ts';
 
 /** A container as its engine lists it. */
 export interface ListedContainer {
@@ -107,7 +108,9 @@ class ContainerJobs {
     this.#container = container;
     this.#context = context;
     this.#task = container.labels['com.docker.swarm.task.name']?.replace(/\.[^.]*$/, '');
-    const { enable, options, problems } = readLabels(container.labels);
+    const translated = translateOffen(defaults.offen, container.labels);
+    const { enable, options, problems } = readLabels(translated.labels);
+    problems.push(...translated.problems);
     this.problems = problems;
     this.#options = merged(defaults, options);
     if (enable === undefined && (problems.length > 0 || Object.keys(options).length > 0))
@@ -143,12 +146,12 @@ class ContainerJobs {
 
   #add(host: string | undefined): void {
     const base = this.#task ?? this.#container.name;
-    const { repository, timezone, jitter, overlap, missed } = this.#options;
+    const { repository, timezone, jitter, overlap, missed, silence } = this.#options;
     const where = { ...repositoryOf(repository), ...defined({ host }) };
-    const manners = { ...where, ...defined({ timezone, jitter, overlap, missed }) } as JobConfig;
+    const manners = { ...where, ...defined({ timezone, jitter, overlap, missed, silence }) } as JobConfig;
     const { action, sources } = this.#snapshots();
     const backup = `${base}:backup`;
-    this.jobs[backup] = { ...action, schedule: this.#schedule(), ...manners };
+    this.jobs[backup] = { ...action, schedule: this.#schedule(), ...manners, ...this.#hooks() };
     const verify = this.#after('verify', backup);
     if (verify) this.jobs[`${base}:verify`] = { verify: { snapshots: sources }, ...verify, ...where };
     const drill = this.#after('drill', backup);
@@ -162,6 +165,22 @@ class ContainerJobs {
         after: backup,
         ...where,
       };
+  }
+
+  #hooks(): Pick<JobConfig, 'hooks'> {
+    const { before, after } = this.#options;
+    if (before === undefined && after === undefined) return {};
+    const users = defined({
+      'before-user': this.#options['before-user'],
+      'after-user': this.#options['after-user'],
+    });
+    const hooks = {
+      container: this.#container.name,
+      timeout: HOOK_TIMEOUT,
+      ...defined({ before, after }),
+      ...users,
+    };
+    return { hooks: hooks as NonNullable<JobConfig['hooks']> };
   }
 
   /** What makes the snapshots, and of which sources they are. */

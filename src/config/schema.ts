@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ACTION_NAMES, ACTIONS, type ActionName, type OptionTable } from './actions.ts';
-import { duration, KINDS, text, zone } from './kinds.ts';
+import { command, duration, KINDS, text, zone } from './kinds.ts';
 import { labelsSchema } from './label-options.ts';
 import { notificationSchema } from './notifications.ts';
 
@@ -39,7 +39,27 @@ const manners = {
     .optional()
     .describe('Runs that fell into a time when nothing ran: made up for by one (the default), or left out.'),
   retry: retry.optional(),
+  silence: z
+    .union([duration, z.literal(false)])
+    .optional()
+    .describe(
+      'Tell where it did not do well for so long; unless told, where a backup or handler did not in two runs. false: never.',
+    ),
 };
+
+/** A dump of a large database takes its time. */
+export const HOOK_TIMEOUT = '1h';
+
+const hooks = z
+  .strictObject({
+    container: text.describe('The container that they are run in.'),
+    before: command.optional().describe('Where it fails, the job is not done, and fails.'),
+    'before-user': text.optional(),
+    after: command.optional().describe('Run whatever happened.'),
+    'after-user': text.optional(),
+    timeout: duration.default(HOOK_TIMEOUT).describe('For each.'),
+  })
+  .describe('What to run in a container before and after a job.');
 
 const actions = Object.fromEntries(
   ACTION_NAMES.map((name) => [name, actionSchema(ACTIONS[name]).optional()]),
@@ -54,6 +74,7 @@ const job = z
         'When: 5 fields (minute hour day month weekday), 6 with seconds first, or @daily and the like.',
       ),
     after: text.optional().describe('Run after this job, each time it did well.'),
+    hooks: hooks.optional(),
     ...manners,
   })
   .describe('One thing to do, and when.');

@@ -6,8 +6,9 @@ import { messageOf, toVolbakError } from '../core/errors.ts';
 import { sleep } from '../core/sleep.ts';
 import type { NewsEvent } from '../notify/types.ts';
 import { Scheduler } from '../schedule/scheduler.ts';
+import { Silence } from '../schedule/silence.ts';
 import type { Running, States } from '../schedule/types.ts';
-import { type Child, type Ended, type Program, startChild, type Told } from './child.ts';
+import { type Child, type Ended, type Program, startChild } from './child.ts';
 import { type Discover, FoundJobs } from './found.ts';
 import { healthOf } from './health.ts';
 import { hostsOf, joined, milliseconds, scheduledJobs } from './jobs.ts';
@@ -16,10 +17,12 @@ import type { Log } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { tellNews } from './news.ts';
 import { orphansEnd } from './orphans.ts';
-import { failureText, leftSomething, outcomeOf } from './outcome.ts';
+import { leftSomething, outcomeOf } from './outcome.ts';
 import { recoverEngine } from './recovery.ts';
+import { logEnding, logTold, newsOf, resultOf } from './report.ts';
 import { serve } from './server.ts';
-import { readStates, writeStates } from './state.ts';
+import { noticeShrinking, snapshotsOf } from './shrinking.ts';
+import { readStates, StateFile } from './state.ts';
 
 export interface DaemonOptions {
   readConfig(): Promise<ConfigFile>;
@@ -50,21 +53,25 @@ export class Daemon {
   readonly #children = new Map<string, Child>();
   readonly #runs = new Set<Promise<void>>();
   readonly #found: FoundJobs;
+  readonly #file: StateFile;
   /** What was read. */
-  #file: ConfigFile;
+  #read: ConfigFile;
   /** The same with jobs that were found. */
   #config: ConfigFile;
   #scheduler: Scheduler;
   #metrics: Metrics | undefined;
+  readonly #silence: Silence;
   #wake: () => void = () => {};
   #stopping = false;
 
   private constructor(options: DaemonOptions, config: ConfigFile, states: States) {
     this.#options = options;
-    this.#file = config;
+    this.#file = new StateFile(join(options.stateDirectory, 'daemon', 'state.json'), options.log);
+    this.#read = config;
     this.#config = config;
     const jobs = scheduledJobs(config, options.systemZone);
     this.#scheduler = new Scheduler(jobs, config.daemon.jobs, states, options.clock.now());
+    this.#silence = new Silence(options.clock.now());
     this.#found = new FoundJobs({
       ...options,
       changed: () => this.#apply(),
@@ -92,10 +99,10 @@ export class Daemon {
     const { log, notify } = this.#options;
     await notify('RELOADING=1');
     try {
-      this.#file = await this.#options.readConfig();
-      log.info('the configuration was read anew', { jobs: Object.keys(this.#file.jobs).length });
+      this.#read = await this.#options.readConfig();
+      log.info('the configuration was read anew', { jobs: Object.keys(this.#read.jobs).length });
       this.#apply();
-      this.#found.follow(this.#file);
+      this.#found.follow(this.#read);
     } catch (error) {
       log.error(`the configuration stays as it was: ${messageOf(error)}`);
     }
@@ -106,7 +113,7 @@ export class Daemon {
   #apply(): void {
     const { clock, systemZone } = this.#options;
     const { current } = this.#found;
-    this.#config = joined(this.#file, current);
+    this.#config = joined(this.#read, current);
     const jobs = scheduledJobs(this.#config, systemZone, current);
     this.#scheduler.reload(jobs, this.#config.daemon.jobs, clock.now());
     this.#metrics?.labelProblems(current.problems.length);
@@ -128,7 +135,7 @@ export class Daemon {
     signal.addEventListener('abort', () => this.#wake(), { once: true });
     log.info(`volbak ${version} runs`, { jobs: Object.keys(this.#config.jobs).length });
     const recovering = Promise.all(hostsOf(this.#config).map((host) => this.#recover(host)));
-    this.#found.follow(this.#file);
+    this.#found.follow(this.#read);
     onReady(this);
     await notify('READY=1');
     try {
@@ -169,7 +176,8 @@ export class Daemon {
         this.#news('failure', job, message);
       } else log.warn(`${job} was left out: ${message}`, { job });
     }
-    if (start.length === 0 && notes.length === 0) return;
+    const silent = this.#noticeSilence(clock.now());
+    if (start.length === 0 && notes.length === 0 && !silent) return;
     // First on disk: a daemon that is killed from here on runs it again, and does not run twice what was due.
     await this.#save();
     for (const { name, run } of start) {
@@ -179,14 +187,14 @@ export class Daemon {
   }
 
   async #run(name: string, run: Running): Promise<void> {
-    const { log, clock, program, manners } = this.#options;
+    const { log, program, manners } = this.#options;
     const began = performance.now();
     log.info(`${name} starts`, { job: name, due: run.due, why: run.why, attempt: run.attempt });
     let ended: Ended;
     try {
-      const { argv, environment } = await commandOf(this.#config, name);
-      const child = startChild(program, { job: name, argv: [...manners, ...argv], environment }, (told) =>
-        this.#tell(name, told),
+      const command = await commandOf(this.#config, name);
+      const child = startChild(program, { ...command, argv: [...manners, ...command.argv] }, (told) =>
+        logTold(log, name, told),
       );
       run.process = child.identity;
       this.#children.set(name, child);
@@ -198,31 +206,40 @@ export class Daemon {
       ended = { exit: exitCode, error: { code, message } };
     }
     this.#children.delete(name);
-    const outcome = outcomeOf(ended, this.#stopping);
-    const failures = this.#scheduler.states[name]?.failures ?? 0;
-    this.#scheduler.finished(name, outcome, clock.now());
-    const seconds = (performance.now() - began) / 1000;
-    const result = outcome.ok
-      ? 'ok'
-      : outcome.stopped || outcome.engineGone || outcome.busy
-        ? 'stopped'
-        : 'failed';
-    this.#metrics?.ended(name, result, seconds, ended, clock.now());
-    const fields = { job: name, exit: ended.exit ?? null, seconds: Number(seconds.toFixed(1)) };
-    if (outcome.ok) log.info(`${name} is done${ended.exit === 0 ? '' : ', but incomplete'}`, fields);
-    else if (outcome.stopped) log.warn(`${name} was stopped; it runs again with the next start`, fields);
-    else if (outcome.engineGone) log.warn(`${name} waits for its engine: ${failureText(ended)}`, fields);
-    else if (outcome.busy) log.warn(`${name} waits: ${failureText(ended)}`, fields);
-    else log.error(`${name} failed: ${failureText(ended)}`, { ...fields, code: ended.error?.code });
-    if (outcome.engineGone || outcome.ok) this.#metrics?.engine(this.#hostOf(name), outcome.ok);
-    if (outcome.ok) {
-      this.#news('success', name, ended.exit === 0 ? 'It is done.' : 'It is done, but incomplete.');
-      if (failures > 0) this.#news('recovery', name, `It works again, after ${failures} failures in a row.`);
-    } else if (result === 'failed' && this.#scheduler.states[name]?.waiting?.why !== 'retry')
-      this.#news('failure', name, failureText(ended));
+    this.#ended(name, ended, (performance.now() - began) / 1000);
     await this.#save();
     if (leftSomething(ended) && !this.#stopping) await this.#recover(this.#hostOf(name));
     this.#wake();
+  }
+
+  /** Tells the scheduler, the log, Prometheus and people of an end. */
+  #ended(name: string, ended: Ended, seconds: number): void {
+    const { log, clock } = this.#options;
+    const { states } = this.#scheduler;
+    const outcome = outcomeOf(ended, this.#stopping);
+    const { failures = 0, silent = false } = states[name] ?? {};
+    this.#scheduler.finished(name, outcome, clock.now());
+    const retrying = states[name]?.waiting?.why === 'retry';
+    const ending = { job: name, outcome, ended, seconds, before: { failures, silent }, retrying };
+    logEnding(log, ending);
+    this.#metrics?.ended(name, resultOf(outcome), seconds, ended, clock.now());
+    if (outcome.engineGone || outcome.ok) this.#metrics?.engine(this.#hostOf(name), outcome.ok);
+    for (const { event, text } of newsOf(ending)) this.#news(event, name, text);
+    for (const text of outcome.ok ? noticeShrinking(states[name] ?? {}, snapshotsOf(ended.summary)) : []) {
+      log.error(`${name}: ${text}`, { job: name });
+      this.#news('shrink', name, text);
+    }
+  }
+
+  /** Jobs that did not do well for longer than they should, also where they wait for ever. */
+  #noticeSilence(now: Date): boolean {
+    const silent = this.#silence.notice(this.#scheduler.jobs, this.#scheduler.states, now);
+    for (const { job, since } of silent) {
+      const text = `It has not done well since ${since}.`;
+      this.#options.log.error(`${job} is silent: ${text}`, { job });
+      this.#news('silence', job, text);
+    }
+    return silent.length > 0;
   }
 
   #news(event: NewsEvent, job: string, text: string): void {
@@ -232,13 +249,6 @@ export class Daemon {
 
   #hostOf(name: string): string {
     return this.#config.jobs[name]?.host ?? this.#config.defaults.host ?? '';
-  }
-
-  #tell(job: string, { event, message, text }: Told): void {
-    const said = message ?? text;
-    if (said === undefined) return;
-    if (event === 'warning' || event === 'stderr') this.#options.log.warn(`${job}: ${said}`, { job });
-    else this.#options.log.info(`${job}: ${said}`, { job });
   }
 
   #recover(host: string): Promise<void> {
@@ -265,18 +275,7 @@ export class Daemon {
     log.info('ended');
   }
 
-  #saving = Promise.resolve();
-
-  /** One write at a time, each of what is known by then. A disk that is full must not keep jobs from running. */
   #save(): Promise<void> {
-    const file = join(this.#options.stateDirectory, 'daemon', 'state.json');
-    this.#saving = this.#saving.then(async () => {
-      try {
-        await writeStates(file, this.#scheduler.states);
-      } catch (error) {
-        this.#options.log.error(`what runs cannot be kept in ${file}: ${messageOf(error)}`);
-      }
-    });
-    return this.#saving;
+    return this.#file.save(this.#scheduler.states);
   }
 }

@@ -34,8 +34,11 @@ export function scheduledJobs(
   return Object.entries(config.jobs).map(([name, job]) => {
     const zone = job.timezone ?? defaults.timezone ?? systemZone;
     const retry = job.retry ?? defaults.retry ?? RETRY;
+    const silence = job.silence ?? defaults.silence;
     return {
       name,
+      makesSnapshots: job.backup !== undefined || job.handle !== undefined,
+      ...(silence === undefined ? {} : { silenceMs: silence === false ? 0 : milliseconds(silence) }),
       plan: job.schedule === undefined ? '' : `${job.schedule} ${zone}`,
       claims: [...claimsOf(config, job), ...(found.claims[name] ?? [])],
       lasting: Object.hasOwn(found.jobs, name),

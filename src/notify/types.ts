@@ -2,6 +2,10 @@ export type NewsEvent =
   | 'failure'
   | 'recovery'
   | 'success'
+  /** A job did not do well for longer than it should. */
+  | 'silence'
+  /** A snapshot is much smaller than those before it. */
+  | 'shrink'
   /** Labels of a container are wrong. */
   | 'labels';
 

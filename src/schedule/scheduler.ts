@@ -19,6 +19,16 @@ function clash(a: string, b: string): boolean {
   return b.endsWith('*') ? a.startsWith(b.slice(0, -1)) : a === b;
 }
 
+function begun(plan: string, now: Date): JobState {
+  return { plan, considered: now.toISOString(), since: now.toISOString(), failures: 0 };
+}
+
+function didWell(state: JobState, now: Date): void {
+  state.failures = 0;
+  state.lastSuccess = now.toISOString();
+  delete state.silent;
+}
+
 /**
  * Decides which job runs when. Pure: it is told the time, tells what to start, and is told what became of that; `states` is
  * all that it remembers, to be written to disk before a run is started.
@@ -47,6 +57,10 @@ export class Scheduler {
     }
   }
 
+  get jobs(): Iterable<Job> {
+    return this.#jobs.values();
+  }
+
   /** Takes other jobs; what runs goes on, and what waits still does if its job is there. */
   reload(jobs: readonly Job[], limit: number, now: Date): void {
     const before = this.#jobs;
@@ -61,8 +75,9 @@ export class Scheduler {
     for (const { name, plan, lasting } of jobs) {
       this.#leaving.delete(name);
       const state = this.states[name];
-      if (!state) this.states[name] = { plan, considered: now.toISOString(), failures: 0 };
+      if (!state) this.states[name] = begun(plan, now);
       else if (state.plan !== plan) Object.assign(state, { plan, considered: now.toISOString() });
+      if (this.#state(name).gone !== undefined) this.#state(name).since = now.toISOString();
       delete this.#state(name).gone;
       if (lasting) this.#state(name).lasting = true;
     }
@@ -127,7 +142,7 @@ export class Scheduler {
   #endedWithoutJob(name: string, state: JobState, running: Running, outcome: Outcome, now: Date): void {
     this.#leaving.delete(name);
     if (!state.lasting) delete this.states[name];
-    else if (outcome.ok) Object.assign(state, { failures: 0, lastSuccess: now.toISOString() });
+    else if (outcome.ok) didWell(state, now);
     else state.waiting = { due: running.due, why: 'interrupted', attempt: running.attempt };
   }
 
@@ -227,8 +242,7 @@ export class Scheduler {
   }
 
   #succeeded(done: Job, state: JobState, now: Date): void {
-    state.failures = 0;
-    state.lastSuccess = now.toISOString();
+    didWell(state, now);
     for (const job of this.#jobs.values())
       if (job.after === done.name) this.#enqueue(job, now.toISOString(), 'after');
   }

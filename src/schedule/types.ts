@@ -16,6 +16,10 @@ export interface Job {
   retry: { times: number; delayMs: number; maxDelayMs: number };
   /** It may go and come back, as containers do: what it did is remembered meanwhile, and a run that was due then is missed. */
   lasting?: boolean;
+  /** It makes snapshots: where it does not for longer than its schedule says, somebody should know. */
+  makesSnapshots?: boolean;
+  /** So long it may do without having done well, where that was said; 0 for ever. */
+  silenceMs?: number;
 }
 
 /** Why a job runs. */
@@ -55,6 +59,14 @@ export interface JobState {
   lasting?: boolean;
   /** Since when there is no such job. */
   gone?: string;
+  /** Since when it is there, or is there again. */
+  since?: string;
+  /** It was told that it did not do well for longer than it should. */
+  silent?: boolean;
+  /** What the last snapshots of each source held: files and bytes, oldest first. */
+  extents?: Record<string, (readonly [entries: number, tarBytes: number])[]>;
+  /** Sources whose last snapshot was much smaller than those before. */
+  shrunk?: string[];
 }
 
 export type States = Record<string, JobState>;

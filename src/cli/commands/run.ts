@@ -1,9 +1,10 @@
 import { type Command, Option } from 'commander';
 import { addToEnvironment } from '../../config/env.ts';
-import type { JobCommand } from '../../config/jobs.ts';
+import type { CommandHooks, JobCommand } from '../../config/jobs.ts';
 import { isVolbakError, messageOf, VolbakError } from '../../core/errors.ts';
 import { readConfig } from '../config.ts';
 import { withLabelJobs } from '../labels.ts';
+import { duration } from '../options.ts';
 import type { Register } from '../program.ts';
 import type { Runtime } from '../runtime.ts';
 
@@ -23,7 +24,8 @@ export function define(program: Command, register: Register): void {
     addToEnvironment(command.environment);
     const unlock = command.job === undefined ? undefined : await lock(runtime, command.job);
     try {
-      return await runtime.commandLine([...manners(runtime), ...command.argv]);
+      const work = () => runtime.commandLine([...manners(runtime), ...command.argv]);
+      return await (command.hooks ? withJobHooks(runtime, command.hooks, work) : work());
     } finally {
       await unlock?.();
     }
@@ -41,6 +43,28 @@ async function lock(runtime: Runtime, job: string): Promise<(() => Promise<void>
     runtime.output.emit({ event: 'warning', message });
     return undefined;
   }
+}
+
+/** Runs a job between what is run in a container. Raises HANDLER_FAILED, NOT_FOUND_IN_ENGINE. */
+async function withJobHooks(
+  runtime: Runtime,
+  { host, container, before, after, timeout }: CommandHooks,
+  work: () => Promise<number>,
+): Promise<number> {
+  const [{ withHooks }, { inspectContainer }] = await Promise.all([
+    import('../../jobs/hooks.ts'),
+    import('../../engine/source.ts'),
+  ]);
+  const engine = await runtime.connect(host);
+  const { Id: id } = await inspectContainer(engine, container);
+  const hooks = (one: CommandHooks['before']) =>
+    one ? [{ ...one, timeout: duration(timeout), 'on-error': 'fail' as const }] : [];
+  return withHooks(
+    { engine, id, name: container },
+    { before: hooks(before), after: hooks(after) },
+    { emit: runtime.output.emit, signal: runtime.signal },
+    work,
+  );
 }
 
 async function commandOfJob(runtime: Runtime, job: string): Promise<JobCommand> {

@@ -205,6 +205,42 @@ describe('the daemon', () => {
     expect(JSON.stringify(log)).not.toContain('hunter2');
   });
 
+  it('tells of a job that is silent, though it only waits, and of a snapshot that shrank; in Prometheus, too', async () => {
+    const at = await site();
+    const db = await running(at, 'for i in $(seq 20); do echo $i >$i; done');
+    const got: Json[] = [];
+    const http = createServer(async (request, response) => {
+      let body = '';
+      for await (const chunk of request) body += chunk;
+      got.push(JSON.parse(body));
+      response.end();
+    });
+    await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+    afterwards(async () => http.close());
+    const { port } = http.address() as AddressInfo;
+    const file = await config(
+      at,
+      `  tick: { backup: { containers: [${db}] }, schedule: "*/2 * * * * *" }\n` +
+        `  far: { backup: { volume: [x] }, schedule: "*/2 * * * * *", host: "unix:///nowhere.sock", silence: 3s }\n`,
+      `notifications: { ops: { webhook: { url: "http://127.0.0.1:${port}/" }, on: [silence, shrink], title: "{{job}}!" } }\n`,
+    );
+    const { child, ended, says } = await daemon(file, {}, '--listen', '127.0.0.1:19189');
+    await says(/^tick is done/);
+    await at.docker('exec', db, 'sh', '-c', 'rm /data/1*');
+    await says(/^tick: .*holds \d+ files, less than half of the \d+ before/);
+    await says(/^far is silent/);
+    const metrics = await (await fetch('http://127.0.0.1:19189/metrics')).text();
+    expect(metrics).toMatch(/^volbak_job_silent\{job="far"\} 1$/m);
+    expect(metrics).toMatch(/^volbak_job_silent\{job="tick"\} 0$/m);
+    expect(metrics).toMatch(new RegExp(`^volbak_snapshot_shrunk\\{source="[^"]*/${db}"\\} 1$`, 'm'));
+    child.kill('SIGTERM');
+    await ended;
+    expect(got.map(({ event, title }) => [event, title]).sort()).toEqual([
+      ['shrink', 'tick!'],
+      ['silence', 'far!'],
+    ]);
+  });
+
   it.runIf(existsSync('/usr/bin/systemd-notify'))(
     'tells the service manager when it is ready, reads anew, and ends',
     async () => {

@@ -246,6 +246,20 @@ describe('docs/how-to: every command of every page', () => {
     expect(out).toContain('VOLBAK_YAML is right: 0 jobs, 0 repositories');
   });
 
+  it('from-offen', async () => {
+    const { follow, files } = await shop();
+    const out = await follow('../from-offen.md');
+    expect(out).toContain('volbak.yaml is right: 3 jobs, 1 repository');
+    expect(out).toMatch(/^shop-db:forget +forget +after shop-db:backup$/m);
+    expect(out).toMatch(/snapshot \S+ of shop-db: 1 volume/);
+    expect(out).toMatch(/dump$/m);
+    expect(await files('shop-db-data')).toBe(CONTENT);
+    for (const volume of ['shop-app', 'shop-app-again'])
+      expect(await files(volume), volume).toBe('./readme\n');
+    const { a } = engines();
+    expect(await docker(a, 'inspect', '-f', '{{.State.Running}}', 'shop-db')).toBe('true');
+  });
+
   it('is all of the pages', async () => {
     const { readdir } = await import('node:fs/promises');
     const pages = (await readdir(path.join(projectRoot, 'docs/how-to'))).sort();

@@ -9,6 +9,8 @@ import type { ConfigFile, JobConfig, RepositoryConfig } from './schema.ts';
 export interface JobCommand {
   /** Its name, for its lock: it does not run twice at once. */
   job?: string;
+  /** Which run of the daemon it is, so that the next one learns how it ended. */
+  run?: string;
   argv: string[];
   environment: Record<string, string>;
   /** What is run in a container before and after it. */

@@ -7,7 +7,7 @@ import { sleep } from '../core/sleep.ts';
 import type { NewsEvent } from '../notify/types.ts';
 import { Scheduler } from '../schedule/scheduler.ts';
 import { Silence } from '../schedule/silence.ts';
-import type { Running, States } from '../schedule/types.ts';
+import type { Outcome, Running, States } from '../schedule/types.ts';
 import { type Child, type Ended, type Program, startChild } from './child.ts';
 import { type Discover, FoundJobs } from './found.ts';
 import { healthOf } from './health.ts';
@@ -16,7 +16,7 @@ import { takeLock } from './lock.ts';
 import type { Log } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { tellNews } from './news.ts';
-import { orphansEnd } from './orphans.ts';
+import { endedMeanwhile, orphansEnd } from './orphans.ts';
 import { leftSomething, outcomeOf } from './outcome.ts';
 import { recoverEngine } from './recovery.ts';
 import { logEnding, logTold, newsOf, resultOf } from './report.ts';
@@ -64,13 +64,18 @@ export class Daemon {
   #wake: () => void = () => {};
   #stopping = false;
 
-  private constructor(options: DaemonOptions, config: ConfigFile, states: States) {
+  private constructor(
+    options: DaemonOptions,
+    config: ConfigFile,
+    states: States,
+    ended: ReadonlyMap<string, Outcome>,
+  ) {
     this.#options = options;
     this.#file = new StateFile(join(options.stateDirectory, 'daemon', 'state.json'), options.log);
     this.#read = config;
     this.#config = config;
     const jobs = scheduledJobs(config, options.systemZone);
-    this.#scheduler = new Scheduler(jobs, config.daemon.jobs, states, options.clock.now());
+    this.#scheduler = new Scheduler(jobs, config.daemon.jobs, states, options.clock.now(), ended);
     this.#silence = new Silence(options.clock.now());
     this.#found = new FoundJobs({
       ...options,
@@ -87,7 +92,12 @@ export class Daemon {
     try {
       const states = await readStates(join(directory, 'state.json'));
       await orphansEnd(states, options.log, options.signal);
-      const daemon = new Daemon(options, config, states);
+      const daemon = new Daemon(
+        options,
+        config,
+        states,
+        await endedMeanwhile(states, options.stateDirectory),
+      );
       await daemon.#live(onReady);
     } finally {
       await unlock();
@@ -193,8 +203,10 @@ export class Daemon {
     let ended: Ended;
     try {
       const command = await commandOf(this.#config, name);
-      const child = startChild(program, { ...command, argv: [...manners, ...command.argv] }, (told) =>
-        logTold(log, name, told),
+      const child = startChild(
+        program,
+        { ...command, run: run.started, argv: [...manners, ...command.argv] },
+        (told) => logTold(log, name, told),
       );
       run.process = child.identity;
       this.#children.set(name, child);

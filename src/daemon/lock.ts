@@ -14,7 +14,13 @@ interface Owner {
   beat: number;
   /** Given back. */
   released?: boolean;
+  /** Of a job: which run of a daemon it is, and how that ended. */
+  run?: string;
+  exit?: number;
 }
+
+/** Gives a lock back; with the exit code of what it was held for. */
+export type Release = (exit?: number) => Promise<void>;
 
 async function ownerIn(file: string): Promise<Owner | undefined> {
   try {
@@ -37,30 +43,44 @@ async function lives(file: string, seen: Owner, watchMs: number, signal: AbortSi
 }
 
 /** Takes the lock of a state directory, against a second daemon. Raises CONFIG where another one holds it. */
-export function takeLock(
-  directory: string,
-  signal: AbortSignal,
-  watchMs = WATCH_MS,
-): Promise<() => Promise<void>> {
-  return takeNumbered(directory, signal, watchMs, (owner) => {
+export function takeLock(directory: string, signal: AbortSignal, watchMs = WATCH_MS): Promise<Release> {
+  return takeNumbered(directory, {}, signal, watchMs, (owner) => {
     return new VolbakError('CONFIG', `another daemon runs with this state directory: ${owner}`, {
       hint: 'One daemon is enough for all jobs; another one needs an XDG_STATE_HOME of its own.',
     });
   });
 }
 
-/** Takes the lock of a job, against a second run of it. Raises JOB_BUSY where it runs already. */
+const directoryOf = (stateDirectory: string, job: string) => join(stateDirectory, 'daemon', 'runs', job);
+
+/**
+ * Takes the lock of a job, against a second run of it; `run` is which run of a daemon it is. Raises JOB_BUSY where it runs
+ * already.
+ */
 export function lockJob(
   stateDirectory: string,
-  job: string,
+  { job, run }: { job: string; run?: string | undefined },
   signal: AbortSignal,
   watchMs = WATCH_MS,
-): Promise<() => Promise<void>> {
-  return takeNumbered(join(stateDirectory, 'daemon', 'runs', job), signal, watchMs, (owner) => {
+): Promise<Release> {
+  const note = run === undefined ? {} : { run };
+  return takeNumbered(directoryOf(stateDirectory, job), note, signal, watchMs, (owner) => {
     return new VolbakError('JOB_BUSY', `${job} runs already: ${owner}`, {
       hint: 'It does not run twice at once; run it again when that is done.',
     });
   });
+}
+
+/** The exit code of a run of a job that ended when its daemon was no more; undefined where it did not, or is not known. */
+export async function exitOfRun(
+  stateDirectory: string,
+  job: string,
+  run: string,
+): Promise<number | undefined> {
+  const directory = directoryOf(stateDirectory, job);
+  const last = await highest(directory).catch(() => 0);
+  const note = last === 0 ? undefined : await ownerIn(nameOf(directory, last));
+  return note?.run === run ? note.exit : undefined;
 }
 
 /**
@@ -71,16 +91,22 @@ export function lockJob(
  */
 async function takeNumbered(
   directory: string,
+  note: Pick<Owner, 'run'>,
   signal: AbortSignal,
   watchMs: number,
   refusal: (owner: string) => VolbakError,
-): Promise<() => Promise<void>> {
+): Promise<Release> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  const own: Owner = { owner: processIdentity(), beat: 0 };
+  const own: Owner = { owner: processIdentity(), beat: 0, ...note };
   const draft = join(directory, `draft.${randomBytes(6).toString('hex')}`);
-  const put = async (file: string) => {
-    await writeFile(draft, JSON.stringify(own), { mode: 0o600 });
-    await rename(draft, file);
+  let written: Promise<void> = Promise.resolve();
+  // One after another: they share a draft.
+  const put = (file: string) => {
+    written = written
+      .catch(() => {})
+      .then(() => writeFile(draft, JSON.stringify(own), { mode: 0o600 }))
+      .then(() => rename(draft, file));
+    return written;
   };
   const file = await takeNext(directory, draft, own, watchMs, signal, refusal);
   const beat = setInterval(() => {
@@ -89,9 +115,9 @@ async function takeNumbered(
     void put(file).catch(() => unlink(draft).catch(() => {}));
   }, BEAT_MS);
   beat.unref();
-  return async () => {
+  return async (exit) => {
     clearInterval(beat);
-    own.released = true;
+    Object.assign(own, { released: true }, exit === undefined ? {} : { exit });
     await put(file).catch(() => {});
   };
 }

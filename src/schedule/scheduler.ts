@@ -8,6 +8,8 @@ const SET_BACK_MS = 3 * 3_600_000;
 /** Between looks for an engine that is not there, or another run of the job: at first, and at most. */
 const ENGINE_DELAY_MS = 2000;
 const ENGINE_MAX_DELAY_MS = 60_000;
+/** Who was away for longer was not silent, but not there. */
+const AWAY_MS = 3_600_000;
 /** So long it is remembered what a job did that may come back. */
 const REMEMBERED_MS = 30 * 24 * 3_600_000;
 
@@ -45,10 +47,18 @@ export class Scheduler {
   readonly #planned = new Map<string, { from: string; due: Date | undefined; start: number }>();
   #notes: Note[] = [];
 
-  constructor(jobs: readonly Job[], limit: number, states: States, now: Date) {
+  /** `ended` are those of the runs in `states` that came to an end; the others were interrupted. */
+  constructor(
+    jobs: readonly Job[],
+    limit: number,
+    states: States,
+    now: Date,
+    ended: ReadonlyMap<string, Outcome> = new Map(),
+  ) {
     this.states = states;
     this.#limit = limit;
     this.reload(jobs, limit, now);
+    for (const [name, outcome] of ended) this.finished(name, outcome, now);
     for (const state of Object.values(states)) {
       const { running } = state;
       if (running === undefined) continue;
@@ -77,10 +87,20 @@ export class Scheduler {
       const state = this.states[name];
       if (!state) this.states[name] = begun(plan, now);
       else if (state.plan !== plan) Object.assign(state, { plan, considered: now.toISOString() });
-      if (this.#state(name).gone !== undefined) this.#state(name).since = now.toISOString();
-      delete this.#state(name).gone;
-      if (lasting) this.#state(name).lasting = true;
+      this.#back(this.#state(name), lasting ?? false, now);
     }
+    for (const [name, state] of Object.entries(this.states)) {
+      if (!state.chain || !this.#jobs.has(name)) continue;
+      delete state.chain;
+      this.#startBehind(name, now);
+    }
+  }
+
+  #back(state: JobState, lasting: boolean, now: Date): void {
+    if (state.gone !== undefined && now.getTime() - Date.parse(state.gone) > AWAY_MS)
+      state.since = now.toISOString();
+    delete state.gone;
+    if (lasting) state.lasting = true;
   }
 
   #gone(name: string, now: Date): void {
@@ -142,8 +162,10 @@ export class Scheduler {
   #endedWithoutJob(name: string, state: JobState, running: Running, outcome: Outcome, now: Date): void {
     this.#leaving.delete(name);
     if (!state.lasting) delete this.states[name];
-    else if (outcome.ok) didWell(state, now);
-    else state.waiting = { due: running.due, why: 'interrupted', attempt: running.attempt };
+    else if (outcome.ok) {
+      didWell(state, now);
+      state.chain = true;
+    } else state.waiting = { due: running.due, why: 'interrupted', attempt: running.attempt };
   }
 
   #state(name: string): JobState {
@@ -243,8 +265,12 @@ export class Scheduler {
 
   #succeeded(done: Job, state: JobState, now: Date): void {
     didWell(state, now);
+    this.#startBehind(done.name, now);
+  }
+
+  #startBehind(name: string, now: Date): void {
     for (const job of this.#jobs.values())
-      if (job.after === done.name) this.#enqueue(job, now.toISOString(), 'after');
+      if (job.after === name) this.#enqueue(job, now.toISOString(), 'after');
   }
 
   #failed(job: Job, state: JobState, running: Running, outcome: Outcome, now: Date): void {

@@ -59,6 +59,8 @@ export interface JobState {
   lasting?: boolean;
   /** Since when there is no such job. */
   gone?: string;
+  /** It did well as it went: what is to follow does when it is back. */
+  chain?: boolean;
   /** Since when it is there, or is there again. */
   since?: string;
   /** It was told that it did not do well for longer than it should. */

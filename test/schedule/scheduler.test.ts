@@ -212,6 +212,27 @@ describe('time without a daemon', () => {
   );
 });
 
+describe('a run whose end no daemon saw', () => {
+  const killed = (outcome: Outcome) => {
+    const jobs = [job('a', '0 3 * * *'), job('b', undefined, { after: 'a' })];
+    const world = new World('2028-05-01T02:59:00Z', jobs);
+    world.takes = () => 10 * MINUTE;
+    world.for(2 * MINUTE);
+    const disk = JSON.parse(JSON.stringify(world.scheduler.states)) as States;
+    world.killed(0);
+    world.scheduler = new Scheduler(jobs, 100, disk, new Date(world.now), new Map([['a', outcome]]));
+    return world.for(HOUR).runs.map(({ name, why }) => `${name} ${why}`);
+  };
+
+  it('but that ended well is not repeated, and what comes after it is run', () => {
+    expect(killed(GOOD)).toEqual(['a schedule', 'b after']);
+  });
+
+  it('but that was stopped is run again', () => {
+    expect(killed({ ...BAD, stopped: true })).toEqual(['a schedule', 'a interrupted', 'b after']);
+  });
+});
+
 describe('overlap', () => {
   const slow = (overlap: Job['overlap']) => {
     const world = new World('2028-05-01T00:30:00Z', [job('a', '0 * * * *', { overlap })]);
@@ -375,6 +396,19 @@ describe('jobs that come and go, as containers do', () => {
     world.now += 31 * DAY;
     reload(world);
     expect(world.scheduler.states).toEqual({});
+  });
+
+  it('one that did well as it went has what comes after it when it is back', () => {
+    const next = job('n', undefined, { lasting: true, after: 'a' });
+    const world = new World('2028-05-01T02:59:00Z', [daily(), next]);
+    world.takes = () => MINUTE;
+    world.for(90_000);
+    reload(world);
+    world.for(MINUTE);
+    expect(world.runs.map(({ name }) => name)).toEqual(['a']);
+    reload(world, daily(), next);
+    world.for(HOUR);
+    expect(world.runs.map(({ name }) => name)).toEqual(['a', 'n']);
   });
 
   it('a job of the configuration that went begins anew', () => {

@@ -1,7 +1,8 @@
 import { type Command, Option } from 'commander';
 import { addToEnvironment } from '../../config/env.ts';
 import type { CommandHooks, JobCommand } from '../../config/jobs.ts';
-import { isVolbakError, messageOf, VolbakError } from '../../core/errors.ts';
+import { isVolbakError, messageOf, toVolbakError, VolbakError } from '../../core/errors.ts';
+import type { Release } from '../../daemon/lock.ts';
 import { readConfig } from '../config.ts';
 import { withLabelJobs } from '../labels.ts';
 import { duration } from '../options.ts';
@@ -22,21 +23,27 @@ export function define(program: Command, register: Register): void {
       throw new VolbakError('USAGE', 'no job was named', { hint: '`volbak schedule` lists the jobs.' });
     const command = job === undefined ? await handedOver() : await commandOfJob(runtime, job);
     addToEnvironment(command.environment);
-    const unlock = command.job === undefined ? undefined : await lock(runtime, command.job);
+    const release = await lock(runtime, command);
+    let exit: number | undefined;
     try {
       const work = () => runtime.commandLine([...manners(runtime), ...command.argv]);
-      return await (command.hooks ? withJobHooks(runtime, command.hooks, work) : work());
+      exit = await (command.hooks ? withJobHooks(runtime, command.hooks, work) : work());
+      return exit;
+    } catch (error) {
+      exit = toVolbakError(error).exitCode;
+      throw error;
     } finally {
-      await unlock?.();
+      await release?.(exit);
     }
   });
 }
 
 /** Against a second run of the job. Raises JOB_BUSY; a state directory that cannot be written to keeps no job from running. */
-async function lock(runtime: Runtime, job: string): Promise<(() => Promise<void>) | undefined> {
+async function lock(runtime: Runtime, { job, run }: JobCommand): Promise<Release | undefined> {
+  if (job === undefined) return undefined;
   const { lockJob } = await import('../../daemon/lock.ts');
   try {
-    return await lockJob(runtime.environment.stateDirectory, job, runtime.signal);
+    return await lockJob(runtime.environment.stateDirectory, { job, run }, runtime.signal);
   } catch (error) {
     if (isVolbakError(error) || runtime.signal.aborted) throw error;
     const message = `it cannot be noted that ${job} runs: ${messageOf(error)}`;

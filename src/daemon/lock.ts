@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { link, mkdir, readdir, readFile, rename, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { VolbakError } from '../core/errors.ts';
+import { isVolbakError, messageOf, VolbakError } from '../core/errors.ts';
 import { processIdentity, processState } from '../core/process-identity.ts';
 import { sleep } from '../core/sleep.ts';
 
@@ -42,13 +42,24 @@ async function lives(file: string, seen: Owner, watchMs: number, signal: AbortSi
   return now !== undefined && (now.owner !== seen.owner || now.beat !== seen.beat);
 }
 
-/** Takes the lock of a state directory, against a second daemon. Raises CONFIG where another one holds it. */
-export function takeLock(directory: string, signal: AbortSignal, watchMs = WATCH_MS): Promise<Release> {
-  return takeNumbered(directory, {}, signal, watchMs, (owner) => {
-    return new VolbakError('CONFIG', `another daemon runs with this state directory: ${owner}`, {
+/**
+ * Takes the lock of a state directory, against a second daemon. Raises CONFIG where another one holds it, or the directory
+ * cannot be written to.
+ */
+export async function takeLock(directory: string, signal: AbortSignal, watchMs = WATCH_MS): Promise<Release> {
+  const refusal = (owner: string) =>
+    new VolbakError('CONFIG', `another daemon runs with this state directory: ${owner}`, {
       hint: 'One daemon is enough for all jobs; another one needs an XDG_STATE_HOME of its own.',
     });
-  });
+  try {
+    return await takeNumbered(directory, {}, signal, watchMs, refusal);
+  } catch (error) {
+    if (isVolbakError(error) || signal.aborted) throw error;
+    throw new VolbakError('CONFIG', `the state directory cannot be written to: ${messageOf(error)}`, {
+      hint: 'Make room there, or give XDG_STATE_HOME another one: what ran must be remembered.',
+      cause: error,
+    });
+  }
 }
 
 const directoryOf = (stateDirectory: string, job: string) => join(stateDirectory, 'daemon', 'runs', job);

@@ -1,21 +1,20 @@
 import { join } from 'node:path';
 import { commandOf } from '../config/jobs.ts';
 import type { ConfigFile } from '../config/schema.ts';
-import type { Clock } from '../core/clock.ts';
 import { messageOf, toVolbakError } from '../core/errors.ts';
 import { sleep } from '../core/sleep.ts';
 import type { NewsEvent } from '../notify/types.ts';
 import { Scheduler } from '../schedule/scheduler.ts';
 import { Silence } from '../schedule/silence.ts';
 import type { Outcome, Running, States } from '../schedule/types.ts';
-import { type Child, type Ended, type Program, startChild } from './child.ts';
-import { type Discover, FoundJobs } from './found.ts';
+import { type Child, type Ended, startChild } from './child.ts';
+import { FoundJobs } from './found.ts';
 import { healthOf } from './health.ts';
 import { hostsOf, joined, milliseconds, scheduledJobs } from './jobs.ts';
 import { takeLock } from './lock.ts';
-import type { Log } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { tellNews } from './news.ts';
+import type { DaemonOptions } from './options.ts';
 import { endedMeanwhile, orphansEnd } from './orphans.ts';
 import { leftSomething, outcomeOf } from './outcome.ts';
 import { recoverEngine } from './recovery.ts';
@@ -23,26 +22,6 @@ import { logEnding, logTold, newsOf, resultOf } from './report.ts';
 import { serve } from './server.ts';
 import { noticeShrinking, snapshotsOf } from './shrinking.ts';
 import { readStates, StateFile } from './state.ts';
-
-export interface DaemonOptions {
-  readConfig(): Promise<ConfigFile>;
-  /** Looks for jobs from labels. */
-  discover: Discover;
-  program: Program;
-  /** Global options for every command that it starts. */
-  manners: readonly string[];
-  stateDirectory: string;
-  systemZone: string;
-  version: string;
-  clock: Clock;
-  log: Log;
-  /** Ends the daemon. */
-  signal: AbortSignal;
-  /** In place of what the configuration says. */
-  listen: string | undefined;
-  /** Tells the service manager. */
-  notify(...words: string[]): Promise<void>;
-}
 
 /** It looks at the clock at least this often: clocks jump, and machines sleep. */
 const LOOK_MS = 15_000;

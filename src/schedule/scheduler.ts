@@ -1,34 +1,20 @@
 import { jitterOf } from './cron.ts';
+import { begun, didWell, failed, iso, waitFor } from './states.ts';
 import type { Job, JobState, Note, Outcome, Running, States, Waiting, Why } from './types.ts';
 
 /** A run that starts later than this was missed: nothing ran, or the clock jumped. */
 const LATE_MS = 60_000;
 /** A clock that is set back by up to this much repeats no run; by more, schedules begin anew at what it shows. */
 const SET_BACK_MS = 3 * 3_600_000;
-/** Between looks for an engine that is not there, or another run of the job: at first, and at most. */
-const ENGINE_DELAY_MS = 2000;
-const ENGINE_MAX_DELAY_MS = 60_000;
 /** Who was away for longer was not silent, but not there. */
 const AWAY_MS = 3_600_000;
 /** So long it is remembered what a job did that may come back. */
 const REMEMBERED_MS = 30 * 24 * 3_600_000;
 
-const iso = (at: number) => new Date(at).toISOString();
-
 /** Whether two claims mean the same thing. */
 function clash(a: string, b: string): boolean {
   if (a.endsWith('*')) return b.startsWith(a.slice(0, -1));
   return b.endsWith('*') ? a.startsWith(b.slice(0, -1)) : a === b;
-}
-
-function begun(plan: string, now: Date): JobState {
-  return { plan, considered: now.toISOString(), since: now.toISOString(), failures: 0 };
-}
-
-function didWell(state: JobState, now: Date): void {
-  state.failures = 0;
-  state.lastSuccess = now.toISOString();
-  delete state.silent;
 }
 
 /**
@@ -153,9 +139,9 @@ export class Scheduler {
     if (!job) this.#endedWithoutJob(name, state, running, outcome, now);
     else if (outcome.stopped)
       state.waiting = { due: running.due, why: 'interrupted', attempt: running.attempt };
-    else if (outcome.engineGone || outcome.busy) this.#waitFor(state, running, now);
+    else if (outcome.engineGone || outcome.busy) waitFor(state, running, now);
     else if (outcome.ok) this.#succeeded(job, state, now);
-    else this.#failed(job, state, running, outcome, now);
+    else failed(job, state, running, outcome, now);
   }
 
   /** Its job went meanwhile; what did not do well is run again where it comes back. */
@@ -255,14 +241,6 @@ export class Scheduler {
     return holders.find(({ claims }) => claims.some((a) => job.claims.some((b) => clash(a, b))))?.name;
   }
 
-  /** Waits for what is not there, or in the way. */
-  #waitFor(state: JobState, running: Running, now: Date): void {
-    const engineTries = (running.engineTries ?? 0) + 1;
-    const delayMs = Math.min(ENGINE_DELAY_MS * 2 ** Math.min(engineTries - 1, 10), ENGINE_MAX_DELAY_MS);
-    const { due, why, attempt } = running;
-    state.waiting = { due, why, attempt, engineTries, delayMs, notBefore: iso(now.getTime() + delayMs) };
-  }
-
   #succeeded(done: Job, state: JobState, now: Date): void {
     didWell(state, now);
     this.#startBehind(done.name, now);
@@ -271,15 +249,6 @@ export class Scheduler {
   #startBehind(name: string, now: Date): void {
     for (const job of this.#jobs.values())
       if (job.after === name) this.#enqueue(job, now.toISOString(), 'after');
-  }
-
-  #failed(job: Job, state: JobState, running: Running, outcome: Outcome, now: Date): void {
-    state.failures++;
-    const { times, delayMs: first, maxDelayMs } = job.retry;
-    if (!outcome.retryable || running.attempt > times || state.waiting) return;
-    const delayMs = Math.min(first * 2 ** Math.min(running.attempt - 1, 30), maxDelayMs);
-    const notBefore = iso(now.getTime() + delayMs);
-    state.waiting = { due: running.due, why: 'retry', attempt: running.attempt + 1, delayMs, notBefore };
   }
 
   #note(job: string, what: Note['what'], message: string): void {

@@ -139,6 +139,10 @@ describe('labels of containers', () => {
     await first.says(new RegExp(`^${db}:backup is done`));
     await end(first);
     await unlink(socket);
+    const checked = await volbak(['validate'], { env });
+    expect(checked).toMatchObject({ exit: 0, stdout: expect.stringContaining('VOLBAK_YAML is right') });
+    expect(checked.stderr).toContain('labels of containers were not looked at');
+    expect((await volbak(['run', `${db}:backup`], { env })).exit).toBe(20);
     const daemon = await startDaemon([], { env });
     await daemon.says(/labels stay as they were last seen/);
     await symlink(at.host.replace('unix://', ''), socket);

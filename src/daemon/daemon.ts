@@ -10,7 +10,7 @@ import type { Outcome, Running, States } from '../schedule/types.ts';
 import { type Child, type Ended, startChild } from './child.ts';
 import { FoundJobs } from './found.ts';
 import { healthOf } from './health.ts';
-import { hostsOf, joined, milliseconds, scheduledJobs } from './jobs.ts';
+import { hostOf, hostsOf, joined, milliseconds, scheduledJobs } from './jobs.ts';
 import { takeLock } from './lock.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { tellNews } from './news.ts';
@@ -167,21 +167,23 @@ export class Daemon {
     }
     const silent = this.#noticeSilence(clock.now());
     if (start.length === 0 && notes.length === 0 && !silent) return;
+    // A job may go while the state is written; its run has begun.
+    const config = this.#config;
     // First on disk: a daemon that is killed from here on runs it again, and does not run twice what was due.
     await this.#save();
     for (const { name, run } of start) {
-      const running: Promise<void> = this.#run(name, run).finally(() => this.#runs.delete(running));
+      const running: Promise<void> = this.#run(config, name, run).finally(() => this.#runs.delete(running));
       this.#runs.add(running);
     }
   }
 
-  async #run(name: string, run: Running): Promise<void> {
+  async #run(config: ConfigFile, name: string, run: Running): Promise<void> {
     const { log, program, manners } = this.#options;
     const began = performance.now();
     log.info(`${name} starts`, { job: name, due: run.due, why: run.why, attempt: run.attempt });
     let ended: Ended;
     try {
-      const command = await commandOf(this.#config, name);
+      const command = await commandOf(config, name);
       const child = startChild(
         program,
         { ...command, run: run.started, argv: [...manners, ...command.argv] },
@@ -197,14 +199,15 @@ export class Daemon {
       ended = { exit: exitCode, error: { code, message } };
     }
     this.#children.delete(name);
-    this.#ended(name, ended, (performance.now() - began) / 1000);
+    const host = hostOf(config, name);
+    this.#ended(name, host, ended, (performance.now() - began) / 1000);
     await this.#save();
-    if (leftSomething(ended) && !this.#stopping) await this.#recover(this.#hostOf(name));
+    if (leftSomething(ended) && !this.#stopping) await this.#recover(host);
     this.#wake();
   }
 
   /** Tells the scheduler, the log, Prometheus and people of an end. */
-  #ended(name: string, ended: Ended, seconds: number): void {
+  #ended(name: string, host: string, ended: Ended, seconds: number): void {
     const { log, clock } = this.#options;
     const { states } = this.#scheduler;
     const outcome = outcomeOf(ended, this.#stopping);
@@ -214,7 +217,7 @@ export class Daemon {
     const ending = { job: name, outcome, ended, seconds, before: { failures, silent }, retrying };
     logEnding(log, ending);
     this.#metrics?.ended(name, resultOf(outcome), seconds, ended, clock.now());
-    if (outcome.engineGone || outcome.ok) this.#metrics?.engine(this.#hostOf(name), outcome.ok);
+    if (outcome.engineGone || outcome.ok) this.#metrics?.engine(host, outcome.ok);
     for (const { event, text } of newsOf(ending)) this.#news(event, name, text);
     for (const text of outcome.ok ? noticeShrinking(states[name] ?? {}, snapshotsOf(ended.summary)) : []) {
       log.error(`${name}: ${text}`, { job: name });
@@ -236,10 +239,6 @@ export class Daemon {
   #news(event: NewsEvent, job: string, text: string): void {
     const { log, signal, clock } = this.#options;
     void tellNews(this.#config, { event, job, text, at: clock.now() }, log, signal);
-  }
-
-  #hostOf(name: string): string {
-    return this.#config.jobs[name]?.host ?? this.#config.defaults.host ?? '';
   }
 
   #recover(host: string): Promise<void> {

@@ -96,14 +96,16 @@ export class FoundJobs {
   /** Each once, as long as it stays. */
   #tellProblems({ problems }: LabelJobs): void {
     const told = new Set<string>();
+    const news = new Map<string, string[]>();
     for (const { container, message } of problems) {
       const text = `container ${container}: ${message}`;
       told.add(text);
       if (this.#told.has(text)) continue;
       this.#options.log.warn(text, { container });
-      this.#options.problem(container, text);
+      news.set(container, [...(news.get(container) ?? []), text]);
     }
     this.#told = told;
+    for (const [container, texts] of news) this.#options.problem(container, texts.join('\n'));
   }
 
   #missing(error: unknown): void {

@@ -56,6 +56,11 @@ export function scheduledJobs(
   });
 }
 
+/** The engine that a job works on; '' is the daemon's own. */
+export function hostOf({ jobs, defaults }: ConfigFile, name: string): string {
+  return jobs[name]?.host ?? defaults.host ?? '';
+}
+
 /** Engines that jobs work on; '' is the daemon's own. */
 export function hostsOf({ jobs, defaults, labels }: ConfigFile): string[] {
   const own = [...Object.values(jobs), ...(labels?.enable ? [labels] : [])];

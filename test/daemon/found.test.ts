@@ -74,6 +74,9 @@ describe('jobs that are found', () => {
     const wrong = { ...jobs('a:backup'), problems: [{ container: 'a', message: 'unknown label' }] };
     for (const each of [wrong, wrong, jobs('a:backup'), wrong]) latest().finder.found(each);
     expect(problems).toEqual(Array.from({ length: 2 }, () => 'a: container a: unknown label'));
+    const two = ['one', 'two'].map((message) => ({ container: 'b', message }));
+    latest().finder.found({ ...wrong, problems: [...wrong.problems, ...two] });
+    expect(problems.slice(2)).toEqual(['b: container b: one\ncontainer b: two']);
   });
 
   it('another configuration is searched for anew; an answer for the old one no longer counts', async () => {

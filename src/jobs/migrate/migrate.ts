@@ -1,9 +1,11 @@
 import { Journal } from '../../core/journal.ts';
 import { type Attachment, mountEach } from '../../engine/attachment.ts';
 import { MADE_VOLUMES_JOURNAL, MadeVolumes } from '../../engine/made-volumes.ts';
-import { QUIESCE_JOURNAL, type Quiesced, type QuiesceNote, quiesce } from '../../engine/quiesce.ts';
+import type { Quiesced } from '../../engine/quiesce.ts';
 import { copyImageOf, recreateContainer, removeContainer, startContainer } from '../../engine/recreate.ts';
 import { inspectContainer } from '../../engine/source.ts';
+import { halt } from '../hold.ts';
+import { type HookTarget, hookTarget, withHooks } from '../hooks.ts';
 import { listVolume } from '../read/list.ts';
 import { inspectTargets } from '../write/inspect.ts';
 import { emptyVolume, STAGES_JOURNAL, type StageNote } from '../write/stage.ts';
@@ -105,16 +107,33 @@ export class Migration {
     await writeVolumes(write, async (bases) => {
       await this.#prepare(attachment, bases);
       for (const move of this.#moves) await move.livePass();
-      await this.#stop();
-      try {
-        for (const move of this.#moves) await move.secondPass();
-        if (this.#options.verifyBeforeStart) await this.#compareAll();
-      } finally {
-        if (!this.#options.keepSourceStopped) await this.#start();
-      }
+      await this.#rest();
       // What is about to start at the target would write into it: then all that was written was proven in parts.
       if (!this.#options.verifyBeforeStart && !this.#startsThere) await this.#compareAll();
     });
+  }
+
+  /** What changed meanwhile, while the containers stand still, between the hooks. */
+  async #rest(): Promise<void> {
+    const { verifyBeforeStart, keepSourceStopped } = this.#options;
+    const hooks = { ...this.#options.hooks };
+    await withHooks(this.#hookTarget, hooks, this.#deps.env, async () => {
+      await this.#stop();
+      let stays = false;
+      try {
+        for (const move of this.#moves) await move.secondPass();
+        if (verifyBeforeStart) await this.#compareAll();
+        stays = keepSourceStopped;
+      } finally {
+        if (!stays) await this.#start();
+        // Nothing can be run in a container that stays stopped.
+        else hooks.after = [];
+      }
+    });
+  }
+
+  get #hookTarget(): HookTarget | undefined {
+    return hookTarget(this.#deps.from.engine, this.#plan.source, this.#options.hooks);
   }
 
   get #targets(): { name: string }[] {
@@ -149,10 +168,10 @@ export class Migration {
   /** Stops whatever uses the volumes. */
   async #stop(): Promise<void> {
     const { from, env } = this.#deps;
-    const journal = new Journal<QuiesceNote>(`${env.stateDirectory}/${QUIESCE_JOURNAL}`);
     const names = this.#plan.volumes.map((volume) => volume.from);
-    this.#haltedAt = env.clock.now().getTime();
-    this.#halted = await quiesce(from.engine, 'stop', names, journal);
+    this.#halted = await halt(env, from.engine, 'stop', names, () => {
+      this.#haltedAt = env.clock.now().getTime();
+    });
   }
 
   async #start(): Promise<void> {

@@ -102,7 +102,7 @@ function compare(source: Source, target: Target, tool: Tool, single?: string): v
 export class Cases {
   private readonly bench: Bench;
   private readonly say: (text: string) => void;
-  private readonly source: Source;
+  readonly source: Source;
   readonly result: SetResult;
 
   constructor(bench: Bench, set: DataSet, say: (text: string) => void) {

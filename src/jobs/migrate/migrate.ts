@@ -7,6 +7,7 @@ import { inspectContainer } from '../../engine/source.ts';
 import { halt } from '../hold.ts';
 import { type HookTarget, hookTarget, withHooks } from '../hooks.ts';
 import { listVolume } from '../read/list.ts';
+import type { Listing } from '../read/listing.ts';
 import { inspectTargets } from '../write/inspect.ts';
 import { emptyVolume, STAGES_JOURNAL, type StageNote } from '../write/stage.ts';
 import { writeVolumes } from '../write/write-volumes.ts';
@@ -105,8 +106,8 @@ export class Migration {
     const stages = new Journal<StageNote>(`${env.stateDirectory}/${STAGES_JOURNAL}`);
     const write = { ctx: to, attachment, states, made: this.#made, onConflict: 'refuse' as const, stages };
     await writeVolumes(write, async (bases) => {
-      await this.#prepare(attachment, bases);
-      for (const move of this.#moves) await move.livePass();
+      const first = await this.#prepare(attachment, bases);
+      for (const [i, move] of this.#moves.entries()) await move.livePass(i === 0 ? first : undefined);
       await this.#rest();
       // What is about to start at the target would write into it: then all that was written was proven in parts.
       if (!this.#options.verifyBeforeStart && !this.#startsThere) await this.#compareAll();
@@ -144,14 +145,15 @@ export class Migration {
     return (this.#plan.container?.wasRunning ?? false) && this.#options.keepSourceStopped;
   }
 
-  async #prepare(target: Attachment, bases: ReadonlyMap<string, string>): Promise<void> {
+  /** Makes the moves ready; answers with a listing of the first one's source. */
+  async #prepare(target: Attachment, bases: ReadonlyMap<string, string>): Promise<Listing> {
     const { from, to, env } = this.#deps;
     const source = mountEach(
       this.#plan.volumes.map((volume) => ({ name: volume.from })),
       true,
     );
     // The first listing finds out which lane works, and whether an engine far away can compress depends on that.
-    await listVolume(from, source, [...source.paths.values()][0] as string);
+    const first = await listVolume(from, source, [...source.paths.values()][0] as string);
     const [fromFar, toFar] = [await compresses(from), await compresses(to)];
     this.#moves = this.#plan.volumes.map((volume) => {
       const here = source.paths.get(volume.from) as string;
@@ -163,6 +165,7 @@ export class Migration {
         env.emit,
       );
     });
+    return first;
   }
 
   /** Stops whatever uses the volumes. */

@@ -50,9 +50,9 @@ export class VolumeMove {
     return this.secondBytes > 0;
   }
 
-  /** Sends all, however it changes meanwhile, and proves that the target holds what was sent. */
-  async livePass(): Promise<void> {
-    const first = await listVolume(this.#from.ctx, this.#from.attachment, this.#from.path);
+  /** Sends all, however it changes meanwhile, and proves that the target holds what was sent. `listed`: a listing of just now. */
+  async livePass(listed?: Listing): Promise<void> {
+    const first = listed ?? (await listVolume(this.#from.ctx, this.#from.attachment, this.#from.path));
     this.#begin('migrate', first.spool.count, first.bytes);
     const sent = await send(this.#from, this.#to, first, (done) =>
       this.#progress('migrate', done, first.bytes),

@@ -1,158 +1,18 @@
-import { rm } from 'node:fs/promises';
-import path from 'node:path';
-import { describe, expect, test } from 'vitest';
-import { cleanupEngine, docker, dockerOk, engines, mountpoint } from '../../support/engine.ts';
-import { fingerprint, helpers } from '../../support/site.ts';
+import { describe, test } from 'vitest';
 import { rounds } from '../../support/soak.ts';
-import { afterwards, tempDir } from '../../support/temp.ts';
-import { treeDifferences } from '../../support/trees.ts';
-import { volbak, volbakOk } from '../../support/volbak.ts';
-import { type CrashCase, type Laboratory, laboratory, OLD, sweep } from './laboratory.ts';
+import { CASES, MOMENTS } from './cases.ts';
+import { laboratory, sweep, type Victim } from './laboratory.ts';
 
-// A case is a name and how to make it; further commands (forget, prune) join by an entry here.
-
-/** A backup that lets the container stand still; it changes before each, so that there is something to read. */
-const held =
-  (option: string) =>
-  async (lab: Laboratory): Promise<CrashCase> => {
-    let n = 0;
-    return {
-      reset: () => lab.at.inside(lab.source, `echo ${++n} >many/counter; head -c 300000 /dev/urandom >more`),
-      args: ['backup', lab.container, option],
-      afterwards: async () => {
-        await lab.at.ok('restore', lab.container, '--to-volume', lab.at.name('proof'), '--verify');
-        expect(await lab.differs(lab.at.name('proof'))).toBe('');
-        await lab.at.docker('volume', 'rm', lab.at.name('proof'));
-      },
-      volumes: [],
-    };
-  };
-
-/** The target has the whole volume or none, and the source is as it was. */
-const migrate = async (lab: Laboratory): Promise<CrashCase> => {
-  const { at, source, container } = lab;
-  const other = engines().b;
-  afterwards(() => cleanupEngine(other, at.name()));
-  const differs = async () =>
-    treeDifferences(await mountpoint(at.host, source), await mountpoint(other, source));
-  const before = await fingerprint(await mountpoint(at.host, source));
-  const there = ['-H', other, '--repo', at.repo];
-  return {
-    reset: () => docker(other, 'volume', 'rm', '-f', source),
-    args: ['migrate', container, '--to-host', other],
-    next: ['recover'],
-    afterwards: async () => {
-      await volbakOk([...there, 'recover'], { env: at.env });
-      expect(await helpers(other)).toBe('');
-      expect(await fingerprint(await mountpoint(at.host, source))).toBe(before);
-      if (!(await dockerOk(other, 'volume', 'inspect', source)))
-        await at.ok('migrate', container, '--to-host', other);
-      expect(await differs()).toBe('');
-    },
-    volumes: [],
-  };
-};
-
-const fresh = async (lab: Laboratory): Promise<CrashCase> => {
-  const target = lab.at.name('target');
-  return {
-    reset: () => docker(lab.at.host, 'volume', 'rm', '-f', target),
-    args: ['restore', lab.container, '--to-volume', target],
-    next: ['backup', '--volume', lab.source],
-    // Killed while its last note was removed it is there, and whole; else it is gone.
-    afterwards: async () => {
-      if (await dockerOk(lab.at.host, 'volume', 'inspect', target))
-        expect(await lab.differs(target)).toBe('');
-    },
-    volumes: [],
-    optional: [target],
-  };
-};
-
-/** After the next command it is all old or all new; a second restore then makes it new. */
-function inPlace(lab: Laboratory, args: string[], isNew: (target: string) => Promise<string>): CrashCase {
-  const { at, reference } = lab;
-  const target = at.name('target');
-  return {
-    reset: () => lab.oldVolume(),
-    args,
-    next: ['backup', '--volume', lab.source],
-    afterwards: async () => {
-      const old = await treeDifferences(
-        await mountpoint(at.host, reference),
-        await mountpoint(at.host, target),
-      );
-      if (old !== '')
-        expect((await isNew(target)).slice(0, 1000), `neither old:\n${old.slice(0, 1000)}\nnor new`).toBe('');
-      const again = await volbak([...at.globals, ...args], { env: at.env });
-      expect(again.exit, again.stdout).toBe(0);
-      expect((await isNew(target)).slice(0, 1000)).toBe('');
-    },
-    volumes: [target],
-  };
+async function sweepCase(name: string, points: number, victim: Victim): Promise<void> {
+  const lab = await laboratory();
+  const make = CASES[name];
+  if (!make) throw new Error(`there is no case '${name}'`);
+  await sweep(lab, await make(lab), points, victim);
 }
-
-const replace = async (lab: Laboratory) =>
-  inPlace(
-    lab,
-    ['restore', lab.container, '--to-volume', lab.at.name('target'), '--on-conflict', 'replace'],
-    lab.differs,
-  );
-
-const overlay = async (lab: Laboratory) => {
-  const merged = await lab.at.volume('merged', OLD);
-  const args = ['restore', lab.container, '--on-conflict', 'overlay', '--to-volume'];
-  await volbakOk([...lab.at.globals, ...args, merged], { env: lab.at.env });
-  const crash = inPlace(lab, [...args, lab.at.name('target')], async (target) =>
-    treeDifferences(await mountpoint(lab.at.host, merged), await mountpoint(lab.at.host, target)),
-  );
-  return { ...crash, volumes: [...crash.volumes, merged] };
-};
-
-const importing = async (lab: Laboratory) => {
-  const archive = path.join(await tempDir(), 'archive.tar');
-  await volbakOk([...lab.at.globals, 'export', lab.container, '-o', archive, '--volume', lab.source]);
-  const args = ['import', archive, '--to-volume', lab.at.name('target'), '--on-conflict', 'replace'];
-  return inPlace(lab, args, lab.differs);
-};
-
-const copy = async (lab: Laboratory): Promise<CrashCase> => {
-  const other = path.join(await tempDir(), 'copy');
-  const globals = ['-H', lab.at.host, '--repo', other, '--json'];
-  return {
-    reset: () => rm(other, { recursive: true, force: true }),
-    args: ['copy', lab.container, '--to', other],
-    afterwards: async () => {
-      const [snapshot, ...more] = JSON.parse((await volbakOk([...globals, 'snapshots'])).stdout);
-      expect(more).toEqual([]);
-      await volbakOk([...globals, 'restore', snapshot.id, '--to-volume', lab.at.name('copied'), '--verify'], {
-        env: lab.at.env,
-      });
-      expect(await lab.differs(lab.at.name('copied'))).toBe('');
-      await lab.at.docker('volume', 'rm', lab.at.name('copied'));
-    },
-    volumes: [],
-  };
-};
-
-export const CASES: Record<string, (lab: Laboratory) => Promise<CrashCase>> = {
-  'backup --stop': held('--stop'),
-  'backup --pause': held('--pause'),
-  migrate,
-  'restore into a new volume': fresh,
-  'restore --on-conflict replace': replace,
-  'restore --on-conflict overlay': overlay,
-  'import --on-conflict replace': importing,
-  copy,
-};
-
-/** In `npm run soak`; 30 of the others. */
-const MOMENTS: Record<string, number> = { 'backup --stop': 50, 'backup --pause': 50, migrate: 50 };
 
 describe('kill -9 of volbak at any moment: the next command succeeds, all snapshots are whole, nothing is left', () => {
   test.each(Object.keys(CASES))('%s', { timeout: 3_600_000 }, async (name) => {
-    const lab = await laboratory();
-    await sweep(lab, await (CASES[name] as (typeof CASES)[string])(lab), rounds(2, MOMENTS[name] ?? 30));
+    await sweepCase(name, rounds(2, MOMENTS[name] ?? 30), 'volbak');
   });
 });
 
@@ -161,8 +21,7 @@ describe('a helper killed at any moment: the next command succeeds, all snapshot
     '%s',
     { timeout: 3_600_000 },
     async (name) => {
-      const lab = await laboratory();
-      await sweep(lab, await (CASES[name] as (typeof CASES)[string])(lab), rounds(1, 20), 'helper');
+      await sweepCase(name, rounds(1, 20), 'helper');
     },
   );
 });

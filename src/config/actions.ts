@@ -37,6 +37,7 @@ export const ACTIONS = {
     exclude: ['texts', 'Leave these files out: globs.'],
     'include-binds': ['flag', 'Bind mounts too.'],
     ...QUIESCE,
+    recipe: ['text', 'What to stop and to run before and after, by name or file.'],
     ...TAG,
     full: ['flag', 'Read everything.'],
     parent: ['text', 'The snapshot to take known data from.'],

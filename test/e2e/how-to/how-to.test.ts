@@ -2,7 +2,8 @@ import { spawn } from 'node:child_process';
 import { readFile, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { cleanEnv, cleanupEngine, docker, engines, inVolume } from '../../support/engine.ts';
+import { requireVolbakImage, socketOf, VOLBAK_IMAGE } from '../../support/container.ts';
+import { cleanEnv, cleanupEngine, docker, dockerTry, engines, inVolume } from '../../support/engine.ts';
 import { afterwards, tempDir } from '../../support/temp.ts';
 import { privateHomes, projectRoot } from '../../support/volbak.ts';
 
@@ -234,6 +235,26 @@ describe('docs/how-to: every command of every page', () => {
     expect(await docker(a, 'inspect', '-f', '{{.State.Running}}', 'shop-db')).toBe('true');
   });
 
+  it('run-in-a-container', async () => {
+    const { a } = engines();
+    await requireVolbakImage(a);
+    await docker(a, 'tag', VOLBAK_IMAGE, 'volbak');
+    afterwards(async () => {
+      await dockerTry(a, 'rm', '-f', 'volbak');
+      await docker(a, 'volume', 'rm', '-f', 'volbak-state', 'volbak-repository');
+      await docker(a, 'image', 'rm', 'volbak');
+    });
+    const { follow, files } = await shop();
+    // There is no registry here; the first block is that of test/support/volbak-image.sh.
+    const out = await follow('run-in-a-container.md', ([, ...rest]) => [`SOCKET=${socketOf(a)}`, ...rest]);
+    expect(out.match(/snapshot \S+ of shop-db: 1 volume/g)).toHaveLength(2);
+    expect(out).toContain('digest proven');
+    expect(out).toMatch(/^ok +helper image +volbak:/m);
+    expect(out).toMatch(/^nightly +backup +\d{4}-\d\d-\d\d 03:00:00/m);
+    expect(await files('shop-db-copy')).toBe(CONTENT);
+    expect(await docker(a, 'inspect', '-f', '{{.State.Running}}', 'shop-db')).toBe('true');
+  });
+
   it('is all of the pages', async () => {
     const { readdir } = await import('node:fs/promises');
     const pages = (await readdir(path.join(projectRoot, 'docs/how-to'))).sort();
@@ -247,6 +268,7 @@ describe('docs/how-to: every command of every page', () => {
       'prove-a-backup.md',
       'restore-in-place.md',
       'restore-without-volbak.md',
+      'run-in-a-container.md',
       'run-something-on-volumes.md',
       'schedule-backups.md',
     ]);

@@ -3,6 +3,7 @@ import type { Journal } from '../core/journal.ts';
 import type { EngineConnection } from './connect.ts';
 import { statusOf } from './helper.ts';
 import { containersUsing } from './source.ts';
+import { swarmServiceOf } from './swarm-task.ts';
 
 /** Directory of the journal of what was stopped, below the state directory. */
 export const QUIESCE_JOURNAL = 'quiesced';
@@ -75,9 +76,19 @@ export async function quiesce(
   return { containers: list, resume, release };
 }
 
-/** A container of `docker run --rm` is removed when it stops, and its anonymous volumes with it. Raises USAGE. */
+/**
+ * A container of `docker run --rm` is removed when it stops, and its anonymous volumes with it; one of Swarm's is replaced.
+ * Raises USAGE.
+ */
 async function assertOutlivesStop(engine: EngineConnection, { id, name }: QuiescedContainer): Promise<void> {
   const info = await engine.docker.getContainer(id).inspect();
+  const service = swarmServiceOf(info.Config.Labels);
+  if (service !== undefined)
+    throw new VolbakError(
+      'USAGE',
+      `container ${name} is a task of service ${service}: Swarm would start another one in its place`,
+      { hint: 'Use --pause with a backup, or scale the service down yourself.' },
+    );
   if (!info.HostConfig.AutoRemove) return;
   throw new VolbakError(
     'USAGE',

@@ -147,7 +147,7 @@ root_of_web() {
 
 root_of_systemd() {
   "$here/packages.sh" debootstrap=debootstrap
-  debootstrap --variant=minbase --include=systemd,systemd-sysv,libstdc++6 bookworm "$1" >"$scratch/debootstrap.log" 2>&1 </dev/null || {
+  debootstrap --variant=minbase --include=systemd,systemd-sysv,procps,libstdc++6 bookworm "$1" >"$scratch/debootstrap.log" 2>&1 </dev/null || {
     tail -5 "$scratch/debootstrap.log" >&2
     return 1
   }
@@ -169,7 +169,7 @@ root_of_node() {
 for name in "$@"; do
   case $name in
   busybox | toolbox | sqlite | rsync | web) tag=$name:latest changes=(-c 'ENV PATH=/usr/bin' -c 'CMD ["sh"]') ;;
-  systemd) tag=systemd:local changes=(-c 'STOPSIGNAL SIGRTMIN+3' -c 'CMD ["/sbin/init"]') ;;
+  systemd) tag=systemd:local changes=(-c 'CMD ["/sbin/init"]') ;;
   node) tag=node:local changes=(-c 'ENV PATH=/usr/bin' -c 'CMD ["node"]') ;;
   postgres)
     tag=postgres:15

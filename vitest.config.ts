@@ -34,7 +34,10 @@ export default defineConfig({
           // try is printed, and is to be looked into.
           retry: 1,
           hookTimeout: 300_000,
-          fileParallelism: false,
+          // Each file has two engines for itself while it runs.
+          setupFiles: ['test/support/claim-engines.ts'],
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
         },
       },
     ],

@@ -42,6 +42,9 @@ interface Step {
 /** After a change some seconds pass, as in a night: else every tool must distrust the times and read all that is new again. */
 const REST_MS = 3000;
 
+/** Restores of sets up to this stay until all tools had their turn: of larger ones there is no room for several. */
+const KEEP_RESTORED = 3e9;
+
 const STEPS: Step[] = [
   { name: 'first', title: 'first backup', method: 'backup' },
   { name: 'unchanged', title: 'backup, nothing changed', method: 'backup' },
@@ -78,6 +81,12 @@ function warm(...directories: string[]): void {
 
 const settle = () => execFileSync('sync');
 
+/** The same list, beginning `by` places later: each comes first once. */
+function turned<T>(list: T[], by: number): T[] {
+  const at = by % list.length;
+  return [...list.slice(at), ...list.slice(0, at)];
+}
+
 /** Names and sizes of all files, as one hash. */
 function listing(directory: string): string {
   return execFileSync('bash', [
@@ -103,6 +112,8 @@ export class Cases {
   private readonly bench: Bench;
   private readonly say: (text: string) => void;
   private readonly source: Source;
+  /** Volumes of restores that were measured. */
+  private restored: string[] = [];
   readonly result: SetResult;
 
   constructor(bench: Bench, set: DataSet, say: (text: string) => void) {
@@ -133,8 +144,9 @@ export class Cases {
         warm(...able.map(({ repository }) => repository));
       settle();
       if (step.method === 'backup') await sleep(REST_MS);
-      const order = (number + n) % 2 === 0 ? able : [...able].reverse();
+      const order = turned(able, number + n);
       for (const tool of order) await this.measure(step, tool);
+      await this.removeRestored();
       const last = this.result.samples.slice(-order.length);
       this.say(
         `  ${step.name}: ${last.map(({ tool, seconds }) => `${tool} ${seconds.toFixed(2)} s`).join(', ')}`,
@@ -176,20 +188,27 @@ export class Cases {
       const write = tool[step.method] as NonNullable<Tool['export']>;
       return write(source, tar).finally(() => rmSync(tar, { force: true }));
     }
-    const volume = 'bench-restored';
+    const volume = `bench-restored-${tool.name.replaceAll(' ', '-')}`;
     const target: Target = { volume, directory: this.volume(volume) };
+    this.restored.push(volume);
     settle();
-    try {
-      const single = step.method === 'single' ? singleFile(source.directory) : undefined;
-      const measured =
-        single === undefined
-          ? await (tool.restore as NonNullable<Tool['restore']>)(source, target)
-          : await (tool.single as NonNullable<Tool['single']>)(source, target, single);
-      compare(source, target, tool, single);
-      return measured;
-    } finally {
-      this.bench.docker('volume', 'rm', volume);
-    }
+    const single = step.method === 'single' ? singleFile(source.directory) : undefined;
+    const measured =
+      single === undefined
+        ? await (tool.restore as NonNullable<Tool['restore']>)(source, target)
+        : await (tool.single as NonNullable<Tool['single']>)(source, target, single);
+    compare(source, target, tool, single);
+    if (this.result.size.bytes > KEEP_RESTORED) await this.removeRestored();
+    return measured;
+  }
+
+  /** The disk is given back what was removed while the next command writes, which slows that one: so once a step. */
+  private async removeRestored(): Promise<void> {
+    if (this.restored.length === 0) return;
+    for (const volume of this.restored) this.bench.docker('volume', 'rm', volume);
+    this.restored = [];
+    settle();
+    await sleep(REST_MS);
   }
 
   private volume(name: string): string {

@@ -11,6 +11,7 @@ export interface Options {
   large: boolean;
   million: boolean;
   stores: boolean;
+  daemon: boolean;
 }
 
 /** Arguments of main.ts; raises on what makes no sense, before minutes have passed. */
@@ -24,6 +25,7 @@ export function options(): Options {
       large: { type: 'boolean', default: false },
       million: { type: 'boolean', default: false },
       stores: { type: 'boolean', default: false },
+      daemon: { type: 'boolean', default: false },
     },
   });
   const [host = '', work = ''] = positionals;
@@ -41,5 +43,6 @@ export function options(): Options {
     large: values.large,
     million: values.million,
     stores: values.stores,
+    daemon: values.daemon,
   };
 }

@@ -1,6 +1,6 @@
 import type Dockerode from 'dockerode';
 import type { EngineConnection } from './connect.ts';
-import { engineError, removeLeftover } from './helper.ts';
+import { engineError, removeLeftover, statusOf } from './helper.ts';
 import { HELPER_LABEL, ownerLabels, SCRATCH_LABEL } from './labels.ts';
 
 /** A service started on scratch volumes, without network. */
@@ -10,7 +10,10 @@ export interface ServiceSpec {
   image: string;
   /** In place of the image's entrypoint and command. */
   entrypoint?: readonly string[] | undefined;
+  /** In place of the image's command; arguments of `entrypoint` where that is given. */
+  cmd?: readonly string[] | undefined;
   user?: string | undefined;
+  workingDir?: string | undefined;
   env: Readonly<Record<string, string>>;
   volumes: readonly { volume: string; target: string }[];
   /** It shall stay when the run is over: then it has no label by which leftovers are removed. */
@@ -33,8 +36,10 @@ function createOptions(engine: EngineConnection, spec: ServiceSpec): Dockerode.C
   return {
     name: spec.name,
     Image: spec.image,
-    ...(spec.entrypoint ? { Entrypoint: [...spec.entrypoint], Cmd: [] } : {}),
+    ...(spec.entrypoint ? { Entrypoint: [...spec.entrypoint], Cmd: [...(spec.cmd ?? [])] } : {}),
+    ...(spec.cmd && !spec.entrypoint ? { Cmd: [...spec.cmd] } : {}),
     ...(spec.user === undefined ? {} : { User: spec.user }),
+    ...(spec.workingDir === undefined ? {} : { WorkingDir: spec.workingDir }),
     Env: Object.entries(spec.env).map(([key, value]) => `${key}=${value}`),
     Labels: { [SCRATCH_LABEL]: 'drill', ...owner },
     // Asked by us, many times a second: the image's own interval would be part of the recovery time.
@@ -79,6 +84,44 @@ export async function startService(engine: EngineConnection, spec: ServiceSpec):
     },
     log: () => lastLines(container),
     remove,
+  };
+}
+
+/** How a container is started, as far as a service on other volumes can be started so. */
+export interface OwnStart extends Pick<ServiceSpec, 'entrypoint' | 'cmd' | 'user' | 'workingDir' | 'env'> {
+  /** Its health check as Docker has it. */
+  health: readonly string[] | undefined;
+}
+
+/**
+ * How a container of this name starts; undefined where there is none, or one of another image. Of use on the engine where the
+ * container is: snapshots do not keep commands and environments, as there may be secrets in them.
+ */
+export async function ownStart(
+  engine: EngineConnection,
+  name: string,
+  imageId: string,
+): Promise<OwnStart | undefined> {
+  const info = await engine.docker
+    .getContainer(name)
+    .inspect()
+    .catch((error: unknown) => {
+      if (statusOf(error) === 404) return undefined;
+      throw engineError(error, `cannot look for container ${name}`);
+    });
+  if (!info || info.Image !== imageId) return undefined;
+  const { Entrypoint, Cmd, User, WorkingDir, Env, Healthcheck } = info.Config;
+  const listed = (words: string | string[] | null | undefined) =>
+    typeof words === 'string' ? [words] : words;
+  return {
+    entrypoint: listed(Entrypoint as string | string[] | null) ?? undefined,
+    cmd: listed(Cmd) ?? undefined,
+    user: User || undefined,
+    workingDir: WorkingDir || undefined,
+    health: Healthcheck?.Test,
+    env: Object.fromEntries(
+      (Env ?? []).map((line) => [line.split('=', 1)[0], line.slice(line.indexOf('=') + 1)]),
+    ),
   };
 }
 

@@ -85,6 +85,7 @@ const drill = z
   .strictObject({
     image: z.string().min(1).optional().describe('Default: the image that the snapshot names.'),
     command: command.optional().describe("In place of the image's entrypoint and command."),
+    start: command.optional().describe('Where the image has neither entrypoint nor command.'),
     user: z.string().optional(),
     environment: environment.default({}),
     mount: z

@@ -3,11 +3,11 @@ import { MAX_FRAME } from './frame-ref.ts';
 /** Content up to this is one frame, so its SHA-256 is the file's. */
 export const WHOLE_CONTENT = 1024 * 1024;
 const MIN = 128 * 1024;
-const AVERAGE = 512 * 1024;
+const NORMAL = 256 * 1024;
 
-/** Before the average a cut needs 21 one bits, after it 17: FastCDC's normalised chunking, level 2. */
-const MASK_BEFORE = -1 << (32 - 21);
-const MASK_AFTER = -1 << (32 - 17);
+/** Before the normal size a cut needs 20 zero bits, after it 16: FastCDC's normalised chunking, level 2. */
+const MASK_BEFORE = -1 << (32 - 20);
+const MASK_AFTER = -1 << (32 - 16);
 
 /**
  * The gear table of format 1: 256 numbers of 32 bits from splitmix32 with the seed "volb" (0x766f6c62).
@@ -31,7 +31,7 @@ function makeGear(seed: number): Int32Array {
 
 /**
  * Finds content-defined cuts in a stream (FastCDC, Xia et al. 2016: gear hash, minimum skipped, normalised):
- * at least 128 KiB, on average about 512 KiB, at most 2 MiB. The *high* bits of the hash decide: only they
+ * at least 128 KiB, on average about 300 KiB, at most 2 MiB (docs/adr/0013). The *high* bits of the hash decide: only they
  * depend on the whole window of 32 bytes.
  */
 export class ContentChunker {
@@ -49,7 +49,7 @@ export class ContentChunker {
       at += skip;
       this.#length += skip;
     }
-    at = this.#scan(bytes, at, AVERAGE, MASK_BEFORE);
+    at = this.#scan(bytes, at, NORMAL, MASK_BEFORE);
     if (at < 0) return this.#done(-at);
     at = this.#scan(bytes, at, MAX_FRAME, MASK_AFTER);
     if (at < 0) return this.#done(-at);

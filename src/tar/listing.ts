@@ -53,6 +53,11 @@ function inodeNumber(text: string): number {
   return Number(BigInt.asUintN(53, wide ^ (wide >> 53n)));
 }
 
+/** The members of records of a listing. */
+export function* listedOf(records: Iterable<string>): Generator<Listed> {
+  for (const record of records) yield parseListed(record);
+}
+
 /** Parses one record of a listing (without its NUL). Throws ListingError. */
 export function parseListed(record: ByteString): Listed {
   const match = RECORD.exec(record);

@@ -2,6 +2,7 @@
 # A one-node Ceph with its S3 gateway, all data in memory: a real S3 server for the tests.
 #   ceph.sh start <dir> <port> <monitor port>    prints the endpoint; keys volbak / volbaksecret
 #   ceph.sh stop <dir>                           ends what start began, and waits for it
+#   ceph.sh gateway <dir> <port> [name]          starts a gateway again, or one more under another name
 #   ceph.sh admin <dir> <args…>                  radosgw-admin of that cluster
 set -euo pipefail
 verb=${1:?start, stop or admin} dir=${2:?directory}
@@ -52,8 +53,7 @@ mon data = $dir/mon
 [osd.0]
 host = localhost
 osd data = $dir/osd
-[client.rgw]
-rgw frontends = beast endpoint=127.0.0.1:$port
+[client]
 rgw data = $dir/rgw
 C
 }
@@ -78,7 +78,7 @@ start() {
 }
 
 gateway() {
-  radosgw -c "$dir/ceph.conf" -n client.rgw --setuser root --setgroup root
+  radosgw -c "$dir/ceph.conf" -n "client.${2:-rgw}" --rgw-frontends="beast endpoint=127.0.0.1:$1" --setuser root --setgroup root
   for _ in $(seq 240); do curl -fs -o /dev/null "http://127.0.0.1:$1" && return; sleep 0.25; done
   echo "the S3 gateway does not answer" >&2
   return 1
@@ -99,7 +99,7 @@ start)
   tail -5 "$dir.log" >&2
   exit 1 ;;
 start-once) start "${3:?port}" "${4:?monitor port}" ;;
-gateway) gateway "${3:?port}" >>"$dir.log" 2>&1 ;;
+gateway) gateway "${3:?port}" "${4:-}" >>"$dir.log" 2>&1 ;;
 stop) stop ;;
 admin) shift 2; admin "$@" ;;
 *) echo "usage: ceph.sh start|stop|gateway|admin <dir> …" >&2; exit 2 ;;

@@ -1,20 +1,15 @@
 import { execFile } from 'node:child_process';
-import { inject } from 'vitest';
+import { claimedEngines } from './claim-engines.ts';
 
-/** URLs of the two private Docker Engines, as DOCKER_HOST wants them. */
+/** URLs of two private Docker Engines, as DOCKER_HOST wants them. */
 export interface Engines {
   a: string;
   b: string;
 }
 
-declare module 'vitest' {
-  export interface ProvidedContext {
-    engines: Engines;
-  }
-}
-
+/** The two engines that this test file has for itself. */
 export function engines(): Engines {
-  return inject('engines');
+  return claimedEngines();
 }
 
 /** The environment without what would lead a program to the user's own engines, repositories and settings. */

@@ -4,7 +4,7 @@ import type { FrameRef } from '../../repository/frame-ref.ts';
 import { memberLineStart } from '../../repository/index-lines.ts';
 import { type IndexRun, readIndexRuns } from '../../repository/index-runs.ts';
 import type { ManifestVolume } from '../../repository/manifest.ts';
-import { parseListed } from '../../tar/listing.ts';
+import { listedOf } from '../../tar/listing.ts';
 import { comparePaths } from '../../tar/names.ts';
 import { hasOtherNames, planRuns, type Run } from '../../tar/plan.ts';
 import { secondsOf, trustedBefore } from '../../tar/trust.ts';
@@ -59,7 +59,7 @@ async function compare(listing: Listing, parent: Parent, links: LinkedRuns): Pro
     if (present.has(ref[0])) onFrame(ref);
   });
   const decisions: Decisions = { counts: [], sames: [], parentRuns: 0 };
-  for (const run of planRuns(listed(listing))) {
+  for (const run of planRuns(listedOf(listing.spool.records()))) {
     const { path } = run.members[0] as Run['members'][number];
     if (!runs.current) await runs.load();
     let same = isUnchanged(run, runs.current);
@@ -76,10 +76,6 @@ async function compare(listing: Listing, parent: Parent, links: LinkedRuns): Pro
   }
   decisions.parentRuns = await runs.finish();
   return decisions;
-}
-
-function* listed(listing: Listing) {
-  for (const record of listing.spool.records()) yield parseListed(record);
 }
 
 /** Tells whether a run of the listing is a run of the parent. */

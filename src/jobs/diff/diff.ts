@@ -1,5 +1,5 @@
 import type { IndexMember } from '../../core/member.ts';
-import { comparePaths } from '../../tar/names.ts';
+import { joinByPath } from '../../tar/join.ts';
 
 /** One difference between two volumes. */
 export interface Difference {
@@ -14,23 +14,12 @@ export async function* diffMembers(
   before: AsyncIterable<IndexMember>,
   after: AsyncIterable<IndexMember>,
 ): AsyncGenerator<Difference> {
-  const left = before[Symbol.asyncIterator]();
-  const right = after[Symbol.asyncIterator]();
-  let a = await left.next();
-  let b = await right.next();
-  while (!a.done || !b.done) {
-    const order = a.done ? 1 : b.done ? -1 : comparePaths(a.value.path, b.value.path);
-    if (order < 0) {
-      yield { kind: 'removed', path: (a.value as IndexMember).path, fields: [] };
-      a = await left.next();
-    } else if (order > 0) {
-      yield { kind: 'added', path: (b.value as IndexMember).path, fields: [] };
-      b = await right.next();
-    } else {
-      const fields = changedFields(a.value as IndexMember, b.value as IndexMember);
-      if (fields.length > 0) yield { kind: 'changed', path: (b.value as IndexMember).path, fields };
-      a = await left.next();
-      b = await right.next();
+  for await (const { left, right } of joinByPath(before, after)) {
+    if (!right) yield { kind: 'removed', path: left.path, fields: [] };
+    else if (!left) yield { kind: 'added', path: right.path, fields: [] };
+    else {
+      const fields = changedFields(left, right);
+      if (fields.length > 0) yield { kind: 'changed', path: right.path, fields };
     }
   }
 }

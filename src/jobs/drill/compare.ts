@@ -5,7 +5,7 @@ import type { FetchOptions } from '../../repository/fetch.ts';
 import { readMembers } from '../../repository/index-reader.ts';
 import type { ManifestVolume } from '../../repository/manifest.ts';
 import { digestLine } from '../../tar/digest.ts';
-import { comparePaths } from '../../tar/names.ts';
+import { joinByPath } from '../../tar/join.ts';
 import type { EngineContext } from '../engine-context.ts';
 import { digestVolume } from '../read/digest.ts';
 
@@ -45,18 +45,12 @@ export async function* joinMembers(
   expected: AsyncIterable<IndexMember>,
   found: AsyncIterable<IndexMember>,
 ): AsyncGenerator<Difference> {
-  const left = expected[Symbol.asyncIterator]();
-  const right = found[Symbol.asyncIterator]();
-  let [a, b] = [await left.next(), await right.next()];
-  while (!a.done || !b.done) {
-    const order = a.done ? 1 : b.done ? -1 : comparePaths(a.value.path, b.value.path);
-    if (order < 0) yield difference(a.value.path, 'missing');
-    else if (order > 0) yield difference(b.value.path, 'extra');
-    else if (!digestLine(a.value).equals(digestLine(b.value))) {
-      yield { ...difference(a.value.path, 'changed'), fields: differingFields(a.value, b.value) };
+  for await (const { left, right } of joinByPath(expected, found)) {
+    if (!right) yield difference(left.path, 'missing');
+    else if (!left) yield difference(right.path, 'extra');
+    else if (!digestLine(left).equals(digestLine(right))) {
+      yield { ...difference(left.path, 'changed'), fields: differingFields(left, right) };
     }
-    if (order <= 0) a = await left.next();
-    if (order >= 0) b = await right.next();
   }
 }
 

@@ -132,7 +132,7 @@ export class Drill {
     if (!started) return;
     this.#result.rtoMs = this.#result.restoreMs + (launched ? this.#now() - began : 0);
     if (!launched) return;
-    const { service } = launched;
+    const service: Launched = launched;
     await this.#step('check', () => checkService(this.#deps, service, this.#options));
   }
 

@@ -1,10 +1,10 @@
 import { RecordSpool } from '../../core/chunk-spool.ts';
-import { type Listed, parseListed } from '../../tar/listing.ts';
+import { type Listed, listedOf, parseListed } from '../../tar/listing.ts';
 import { isWithin } from '../../tar/names.ts';
 import { hasOtherNames } from '../../tar/plan.ts';
 import { secondsOf, trustedBefore } from '../../tar/trust.ts';
 import type { Listing } from '../read/listing.ts';
-import { Cursor, listedOf } from './members.ts';
+import { Cursor } from './members.ts';
 
 /** What is known of a volume at both ends when the second pass begins. */
 export interface Ends {
@@ -39,7 +39,7 @@ export function differenceOf(ends: Ends): Difference {
   const isSent = (member: Listed, at: number) =>
     changed[at] === true || (hasOtherNames(member) && inodes.has(member.ino));
   let at = 0;
-  for (const member of listedOf(ends.second.spool))
+  for (const member of listedOf(ends.second.spool.records()))
     if (isSent(member, at++)) parents.add(parentOf(member.path));
   const send = new RecordSpool();
   let bytes = 0;
@@ -64,8 +64,8 @@ interface Compared {
 
 function compare({ first, second, target, suspects, remade }: Ends): Compared {
   const before = trustedBefore(first);
-  const firsts = new Cursor(listedOf(first.spool));
-  const targets = new Cursor(listedOf(target.spool));
+  const firsts = new Cursor(listedOf(first.spool.records()));
+  const targets = new Cursor(listedOf(target.spool.records()));
   const result: Compared = { changed: [], remove: [], inodes: new Set() };
   let gone: string | undefined;
   /** What lies in a removed directory is gone with it. */
@@ -75,7 +75,7 @@ function compare({ first, second, target, suspects, remade }: Ends): Compared {
     if (type === 'dir') gone = path;
   };
   let anew: string | undefined;
-  for (const member of listedOf(second.spool)) {
+  for (const member of listedOf(second.spool.records())) {
     const known = firsts.seek(member.path);
     const there = targets.seek(member.path, remove);
     if (remade.has(member.path) && (anew === undefined || !isWithin(member.path, anew))) anew = member.path;

@@ -1,7 +1,6 @@
 import { RecordSpool } from '../../core/chunk-spool.ts';
 import type { IndexMember } from '../../core/member.ts';
 import { VolumeDigest } from '../../tar/digest.ts';
-import { type Listed, parseListed } from '../../tar/listing.ts';
 import { comparePaths } from '../../tar/names.ts';
 
 /** Members with their hashes, in order, kept compressed in memory. */
@@ -57,9 +56,4 @@ export class Cursor<T extends { path: string }> {
     this.advance();
     return found;
   }
-}
-
-/** The records of a listing. */
-export function* listedOf(spool: RecordSpool): Generator<Listed> {
-  for (const record of spool.records()) yield parseListed(record);
 }

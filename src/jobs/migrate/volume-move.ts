@@ -4,13 +4,13 @@ import { VolbakError } from '../../core/errors.ts';
 import type { EventSink } from '../../core/events.ts';
 import type { IndexMember } from '../../core/member.ts';
 import { digestLine, VolumeDigest } from '../../tar/digest.ts';
-import { parseListed } from '../../tar/listing.ts';
+import { listedOf, parseListed } from '../../tar/listing.ts';
 import { digestVolume, readMembers } from '../read/digest.ts';
 import { listVolume } from '../read/list.ts';
 import type { Listing } from '../read/listing.ts';
 import { removePaths } from '../write/remove.ts';
 import { type Difference, differenceOf, looksAlike } from './difference.ts';
-import { Cursor, listedOf, MemberSpool } from './members.ts';
+import { Cursor, MemberSpool } from './members.ts';
 import { assertHeldStill, type Place, send } from './send.ts';
 
 /** What the live pass leaves for the second one. */
@@ -134,7 +134,7 @@ export class VolumeMove {
     const there = target.spool.records();
     const wanted = new Cursor(sent.members());
     const written = new RecordSpool();
-    for (const member of listedOf(second.spool)) {
+    for (const member of listedOf(second.spool.records())) {
       const record = there.next().value as string | undefined;
       const other = record === undefined ? undefined : parseListed(record);
       if (other?.path !== member.path || !looksAlike(other, member))
@@ -167,7 +167,7 @@ export class VolumeMove {
     const digest = new VolumeDigest();
     const newer = new Cursor(sent.members());
     const older = new Cursor((this.#live as Live).members.members());
-    for (const { path } of listedOf(second.spool)) {
+    for (const { path } of listedOf(second.spool.records())) {
       const member = newer.seek(path) ?? older.seek(path);
       if (!member) throw this.#differs(printable(path));
       digest.add(member);
@@ -221,7 +221,7 @@ function merged(second: Listing, sent: MemberSpool, again: MemberSpool): MemberS
   const all = new MemberSpool();
   const newer = new Cursor<IndexMember>(again.members());
   const older = new Cursor<IndexMember>(sent.members());
-  for (const { path } of listedOf(second.spool)) {
+  for (const { path } of listedOf(second.spool.records())) {
     const member = newer.seek(path) ?? older.seek(path);
     if (member) all.push(member);
   }

@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto';
 import type { IndexMember } from '../../core/member.ts';
 import { ContentChunker, WHOLE_CONTENT } from '../../repository/chunker.ts';
 import { MAX_FRAME } from '../../repository/frame-ref.ts';
-import { BLOCK, TarError } from '../../tar/header.ts';
+import { BLOCK } from '../../tar/header.ts';
 import { isLarge, RunCutter } from '../../tar/runs.ts';
 import type { TarMember, TarSink } from '../../tar/scanner.ts';
-import { type ContentHash, PlainHash, SparseHash } from '../../tar/sparse.ts';
+import type { ContentHash } from '../../tar/sparse.ts';
+import { contentHash, indexMember } from './index-member.ts';
 
 /** Where the framer's frames go. */
 export interface FrameSink {
@@ -63,22 +64,8 @@ export class Framer implements TarSink {
       this.#cut();
       this.#runs.reset();
     }
-    const { path, type, size, mode, uid, gid, mtime, link, device, xattrs } = tar;
-    this.#member = {
-      path,
-      type,
-      size,
-      mode,
-      uid,
-      gid,
-      mtime,
-      ...(link === undefined ? {} : { link }),
-      ...(device === undefined ? {} : { device }),
-      ...(xattrs === undefined ? {} : { xattrs }),
-      ...joined,
-      span: header.length + tar.stored,
-    };
-    this.#path = path;
+    this.#member = { ...indexMember(tar, header), ...joined };
+    this.#path = tar.path;
     this.#sink.member(this.#member);
     this.#write(header);
     this.#startContent(tar);
@@ -99,9 +86,8 @@ export class Framer implements TarSink {
     this.#chunked = this.#large && tar.stored > WHOLE_CONTENT;
     if (this.#large) this.#cut();
     if (tar.type !== 'file') return;
-    if (tar.sparse === 'pax-1.0') this.#hash = new SparseHash(tar.size);
-    else if (tar.sparse) throw new TarError('a sparse member of another format than 1.0', 0);
-    else if (this.#chunked || (this.#large && this.#hashAll)) this.#hash = new PlainHash();
+    // All others are hashed as one with the frame that holds them.
+    if (tar.sparse || this.#chunked || (this.#large && this.#hashAll)) this.#hash = contentHash(tar);
   }
 
   content(bytes: Buffer): void {

@@ -1,7 +1,7 @@
 import type { IndexMember } from '../../core/member.ts';
-import { TarError } from '../../tar/header.ts';
 import type { TarMember, TarSink } from '../../tar/scanner.ts';
-import { type ContentHash, PlainHash, SparseHash } from '../../tar/sparse.ts';
+import type { ContentHash } from '../../tar/sparse.ts';
+import { contentHash, indexMember } from './index-member.ts';
 
 /** Hashes the content of members as they pass, and hands each on when it is whole. For what is only passed on. */
 export class MemberHasher implements TarSink {
@@ -14,25 +14,8 @@ export class MemberHasher implements TarSink {
   }
 
   member(tar: TarMember, header: Buffer): void {
-    const { path, type, size, mode, uid, gid, mtime, link, device, xattrs } = tar;
-    this.#member = {
-      path,
-      type,
-      size,
-      mode,
-      uid,
-      gid,
-      mtime,
-      ...(link === undefined ? {} : { link }),
-      ...(device === undefined ? {} : { device }),
-      ...(xattrs === undefined ? {} : { xattrs }),
-      span: header.length + tar.stored,
-    };
-    this.#hash = undefined;
-    if (type !== 'file') return;
-    if (tar.sparse === 'pax-1.0') this.#hash = new SparseHash(tar.size);
-    else if (tar.sparse) throw new TarError('a sparse member of another format than 1.0', 0);
-    else this.#hash = new PlainHash();
+    this.#member = indexMember(tar, header);
+    this.#hash = tar.type === 'file' ? contentHash(tar) : undefined;
   }
 
   content(bytes: Buffer): void {

@@ -33,6 +33,7 @@ sync -f .
 {
   find . -printf '${FIND_FORMAT}'
   printf 'FIND %s\\0' $?
+  exec >/dev/null
   find . -type d -newerct "@$((begun / 1000)).$(printf %03d $((begun % 1000)))" -exec sh -c \\
     'find "$@" -mindepth 1 -maxdepth 1 -exec stat --printf "LATE %.3W %n\\0" {""} +' sh {} + >/tmp/late
 } | ${SWAP} | { sort -z -t ' ' -k ${PATH_FIELD}; printf 'SORT %s\\0' $?; } | ${SWAP}

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { derivedImage } from '../../support/databases.ts';
@@ -73,16 +73,76 @@ describe('volbak drill', () => {
     expect(drill.rtoMs).toBe(drill.restoreMs);
   });
 
+  it('starts a container that is still there by its own command; without it, its image', async () => {
+    const at = await site();
+    const volume = await at.volume('v', 'echo hello >file');
+    const serve = 'test "$WORD" = given && touch /tmp/own && exec sleep 600';
+    const app = at.name('app');
+    await at.docker(
+      'create',
+      '--network',
+      'none',
+      '--name',
+      app,
+      '-v',
+      `${volume}:/data`,
+      '-e',
+      'WORD=given',
+      'busybox',
+      'sh',
+      '-c',
+      serve,
+    );
+    await at.ok('backup', app);
+    const own = await at.ok('drill', app, '--check', 'test -e /tmp/own && cat /data/file');
+    expect(own.checks.at(-2).detail).toBe('it runs (there is no health check)');
+    expect(own.checks.at(-1).detail).toBe('hello');
+
+    // busybox's own command is a shell, which ends at once: then the check runs alone.
+    await at.docker('rm', app);
+    const alone = await at.ok('drill', app, '--check', 'cat /data/file && ! test -e /tmp/own');
+    expect(alone.checks.at(-2)).toMatchObject({ name: 'start', passed: true });
+    expect(alone.checks.at(-2).detail).toContain('exit code 0, as that of no service does');
+    expect(alone.checks.at(-1).detail).toBe('hello');
+    const failing = await at.run('drill', app, '--check', 'echo not that >&2; exit 7');
+    expect(failing.exit).toBe(41);
+    expect(summary(failing).checks.at(-1).detail).toBe('it ended with exit code 7: not that');
+    const slow = await at.run('drill', app, '--check', 'sleep 100', '--timeout', '2s');
+    expect(slow.exit).toBe(41);
+    expect(await leftovers(at)).toEqual([]);
+  });
+
+  it('of an image without a command runs the check alone, and with a recipe what that says', async () => {
+    const at = await site();
+    const image = `${at.name('bare')}:latest`;
+    const made = await at.container('made', 'busybox');
+    await bash(`docker -H ${at.host} export ${made} | docker -H ${at.host} import - ${image} >&2`);
+    const volume = await at.volume('v', 'echo hello >file');
+    const app = await at.container('app', '-v', `${volume}:/data`, image, 'gone');
+    await at.ok('backup', app);
+    await at.docker('rm', app);
+    const bare = await at.ok('drill', app, '--check', '/bin/cat /data/file');
+    expect(bare.checks.at(-2).detail).toBe('the image has no command of its own');
+    expect(bare.checks.at(-1).detail).toBe('hello');
+
+    const recipe = path.join(await tempDir(), 'recipe.yaml');
+    await writeFile(recipe, "about: x\ndrill: {start: '/bin/touch /tmp/started; exec /bin/sleep 600'}\n");
+    const started = await at.ok('drill', app, '--recipe', recipe, '--check', '/bin/ls /tmp/started');
+    expect(started.checks.at(-2).detail).toBe('it runs (there is no health check)');
+    expect(await leftovers(at)).toEqual([]);
+  });
+
   it('of a service that does not come up is exit 41, and says why', async () => {
     const at = await site();
     const app = await backedUp(at);
-    const wrong = await at.run('drill', app, '--image', 'busybox', '--timeout', '5s');
+    const broken = await derivedImage(at, 'busybox', {}, ['CMD ["sh", "-c", "echo no config >&2; exit 3"]']);
+    const wrong = await at.run('drill', app, '--image', broken, '--timeout', '5s');
     expect(wrong.exit).toBe(41);
     expect(summary(wrong)).toMatchObject({ passed: false, rtoMs: null });
     expect(summary(wrong).checks.at(-1)).toMatchObject({
       name: 'start',
       passed: false,
-      detail: 'it ended with exit code 0',
+      detail: 'it ended with exit code 3; its log ends with: no config',
     });
 
     const missing = await at.run('drill', app, '--image', 'localhost:1/no/such:image');
@@ -184,7 +244,7 @@ case "$*" in *--extract*) chmod 600 sub/numbers; echo hellO >file; rmdir gone; t
     const at = await site();
     const app = await backedUp(at);
     const other = await at.volume('other', 'echo 1 >one');
-    const ended = await at.container('ended', '-v', `${other}:/data`, 'busybox', 'true');
+    const ended = await at.container('ended', '-v', `${other}:/data`, 'busybox', 'false');
     await at.ok('backup', ended);
     await at.ok('backup', app, '--volume', other);
     await at.ok('handle', app, '--capture', 'out.txt', '--', 'busybox', 'echo', 'text');
@@ -197,7 +257,7 @@ case "$*" in *--extract*) chmod 600 sub/numbers; echo hellO >file; rmdir gone; t
     expect(drills).toEqual({
       [`container/${app}`]: true,
       [`container/${app}:out.txt`]: true,
-      [`container/${ended}`]: false, // its image does nothing and ends
+      [`container/${ended}`]: false, // its command fails
       [`volume/${other}`]: true,
     });
     expect(await readFile(markdown, 'utf8')).toContain('1 of 4 failed');
@@ -208,16 +268,6 @@ case "$*" in *--extract*) chmod 600 sub/numbers; echo hellO >file; rmdir gone; t
     const at = await site();
     const volume = await at.volume('v', 'echo hello >file');
     await at.ok('backup', '--volume', volume);
-    const result = await at.run(
-      'drill',
-      volume,
-      '--image',
-      'busybox',
-      '--check',
-      `cat /volumes/${volume}/file`,
-    );
-    // busybox's own command ends at once.
-    expect(summary(result).checks.at(-1).name).toBe('start');
     const app = await derivedImage(at, 'busybox', {}, ['CMD ["sleep", "600"]']);
     const passed = await at.ok('drill', volume, '--image', app, '--check', `cat /volumes/${volume}/file`);
     expect(passed.checks.at(-1)).toMatchObject({ name: 'check', passed: true, detail: 'hello' });

@@ -1,7 +1,8 @@
-import { afterAll, describe, expect, inject, it } from 'vitest';
+import { beforeAll, describe, expect, inject, it } from 'vitest';
 import { runScript } from '../../support/run-script.ts';
 import { makeBucket, s3Environment, s3Url, uniqueBucket } from '../../support/s3.ts';
 import { bash, failure, type Site, site, summary } from '../../support/site.ts';
+import { freePort, type StoreServers } from '../../support/store-servers.ts';
 import { tempDir } from '../../support/temp.ts';
 import { finished, type Json } from '../../support/volbak.ts';
 import { sshd } from './sshd.ts';
@@ -13,26 +14,31 @@ interface Server {
   start(): Promise<void>;
 }
 
-const { s3 } = inject('stores');
-const gateway = () => runScript('ceph.sh', ['gateway', s3.dir, String(s3.port)]);
+/** A gateway of this file's own: other tests go on with theirs. The end of Ceph ends it. */
+const GATEWAY = 'faults';
+const port = await freePort();
+const gateway = () => runScript('ceph.sh', ['gateway', inject('stores').s3.dir, String(port), GATEWAY]);
 
-/** The gateway is the one of all tests: it must run again, whatever happens here. */
-afterAll(async () => {
-  await bash(`curl -fs -o /dev/null '${s3.endpoint}'`).catch(gateway);
-});
+function ownStores(): StoreServers {
+  const stores = inject('stores');
+  return { ...stores, s3: { ...stores.s3, port, endpoint: `http://127.0.0.1:${port}` } };
+}
+
+beforeAll(gateway);
 
 const SERVERS: [string, () => Promise<Server>][] = [
   [
     "Ceph's gateway",
     async () => {
       const bucket = uniqueBucket();
-      await makeBucket(inject('stores'), bucket);
+      const stores = ownStores();
+      await makeBucket(stores, bucket);
       return {
-        repo: s3Url(inject('stores'), bucket, 'repo'),
-        env: s3Environment(inject('stores')),
+        repo: s3Url(stores, bucket, 'repo'),
+        env: s3Environment(stores),
         kill: async () => {
           await bash(
-            `pid=$(tr -d '\\n' <'${s3.dir}/run/client.rgw.pid'); kill -9 "$pid"; while kill -0 "$pid" 2>/dev/null && ! grep -q '^State:.Z' /proc/$pid/status; do sleep 0.05; done`,
+            `pid=$(tr -d '\\n' <'${stores.s3.dir}/run/client.${GATEWAY}.pid'); kill -9 "$pid"; while kill -0 "$pid" 2>/dev/null && ! grep -q '^State:.Z' /proc/$pid/status; do sleep 0.05; done`,
           );
         },
         start: async () => void (await gateway()),

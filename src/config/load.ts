@@ -207,10 +207,11 @@ function actionProblems(
     oneOf('recipe', 'image');
     if (has('arguments') && !has('image')) complain('arguments need an image');
   }
-  if (action === 'drill' && has('snapshot') === has('all')) complain('it must have either snapshot or all');
+  if (action === 'drill' && ['snapshot', 'ref', 'all'].filter(has).length !== 1)
+    complain('it must have either snapshot or all');
   if (action === 'copy') {
     oneOf('to');
-    oneOf('snapshots', 'all');
+    oneOf('snapshots', 'refs', 'all');
   }
   if (action === 'forget' && !Object.keys(options).some((key) => key.startsWith('keep-') && has(key)))
     complain('it must have a rule: keep-last, keep-daily, keep-weekly, …');

@@ -15,7 +15,7 @@ cd "$root"
 inputs=(Dockerfile .dockerignore LICENSE bin package.json package-lock.json recipes schema src tsconfig.build.json tsconfig.json
   test/support/images.sh test/support/volbak-image.sh)
 state=$(find "${inputs[@]}" -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16)
-there=$(engine image inspect -f '{{index .Config.Labels "volbak.test.state"}}' volbak:local 2>/dev/null || true)
+there=$(engine image inspect -f '{{index .Config.Labels "io.volbak.test-state"}}' volbak:local 2>/dev/null || true)
 [[ $there == "$state" && $verb != rebuild ]] && exit 0
 
 cache=${VOLBAK_TEST_IMAGE_CACHE:-$root/.cache/images}
@@ -50,7 +50,7 @@ ENV npm_config_cache=/npm-cache npm_config_prefer_offline=true npm_config_update
 END
 engine build --quiet --tag volbak-build:local "$scratch" >/dev/null
 engine build --network host --build-arg NODE_BUILD=volbak-build:local --build-arg BASE=node:local \
-  --label "volbak.test.state=$state" --tag volbak:local . >"$scratch/log" 2>&1 || {
+  --label "io.volbak.test-state=$state" --tag volbak:local . >"$scratch/log" 2>&1 || {
   tail -30 "$scratch/log" >&2
   exit 1
 }

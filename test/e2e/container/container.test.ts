@@ -6,7 +6,7 @@ import { eventually } from '../../support/scene.ts';
 import { bash, helperAtWork, helpers, type Site, site } from '../../support/site.ts';
 import { socketProxy } from '../../support/socket-proxy.ts';
 import { tempDir } from '../../support/temp.ts';
-import { volbak } from '../../support/volbak.ts';
+import { finished, spawnVolbak, volbak } from '../../support/volbak.ts';
 
 beforeAll(async () => {
   await requireVolbakImage(engines().a);
@@ -130,7 +130,7 @@ describe('volbak in a container', () => {
 
 describe('through a proxy before the socket', () => {
   /** What docs/how-to/run-in-a-container.md says. */
-  const SECTIONS = ['version', 'info', 'containers', 'images', 'volumes', 'exec'];
+  const SECTIONS = ['version', 'info', 'containers', 'images', 'volumes', 'exec', 'events'];
 
   it('the sections of the API that the page names are enough, and each is needed', async () => {
     const at = await site();
@@ -149,6 +149,12 @@ describe('through a proxy before the socket', () => {
     await expectOk('handle', db, '--recipe', 'file-count');
     await expectOk('drill', db, '--check', 'test -f /data/file');
     await expectOk('doctor');
+    const labels = { VOLBAK_YAML: 'labels: { filter: none }', DOCKER_HOST: url };
+    const daemon = await spawnVolbak(['daemon'], { env: labels });
+    const end = finished(daemon);
+    await eventually('it follows labels', async () => asked.has('GET /events'));
+    daemon.kill('SIGTERM');
+    expect((await end).exit).toBe(0);
     expect([...asked].filter((request) => request.startsWith('403'))).toEqual([]);
     const sections = new Set([...asked].map((request) => request.split('/')[1]));
     expect([...sections].sort()).toEqual([...SECTIONS].sort());

@@ -53,7 +53,7 @@ describe('a real Prometheus', () => {
 defaults: { host: "${at.host}", retry: { times: 0 } }
 jobs:
   good: { backup: { volume: [${volume}] }, schedule: "*/2 * * * * *" }
-  bad: { backup: { volume: [${at.name('nothing')}] }, schedule: "*/2 * * * * *" }
+  bad: { backup: { volume: [${at.name('nothing')}] }, schedule: "*/2 * * * * *", silence: 3s }
 daemon: { listen: "${listen}" }
 `,
     );
@@ -69,6 +69,8 @@ daemon: { listen: "${listen}" }
     await one('volbak_job_runs_total{exported_job="good",result="ok"} >= 2');
     await one('volbak_job_runs_total{exported_job="bad",result="failed"} >= 2');
     expect(await jobsOf('volbak_job_failures > 0')).toEqual(['bad']);
+    expect((await one('volbak_job_silent == 1')).metric.exported_job).toBe('bad');
+    expect(await jobsOf('volbak_snapshot_shrunk == 1')).toEqual([]);
     expect(await jobsOf('time() - volbak_job_last_success_timestamp_seconds < 60')).toEqual(['good']);
     expect(await jobsOf('volbak_job_next_run_timestamp_seconds - time() < 10')).toEqual(
       expect.arrayContaining(['good', 'bad']),

@@ -3,6 +3,7 @@ import { docker, dockerTry, mountpoint } from '../../support/engine.ts';
 import { runScript } from '../../support/run-script.ts';
 import { eventually } from '../../support/scene.ts';
 import { bash, failure, helperAtWork, helpers, summary, warnings } from '../../support/site.ts';
+import { socketProxy } from '../../support/socket-proxy.ts';
 import { daemonOf, deployStack, type Sftp, type Swarm, startSftp, startSwarm } from '../../support/swarm.ts';
 import { finished, type Json, spawnVolbak, type VolbakResult, volbak } from '../../support/volbak.ts';
 
@@ -127,6 +128,14 @@ describe('volbak fleet', () => {
     const name = 'x'.repeat(40_000);
     const { nodes } = summary(await fleet('backup', '--', name));
     expect(nodes.map(({ error }: Json) => error.message.includes(`'${name}'`))).toEqual([true, true]);
+  });
+
+  it('works through a proxy before the socket that lets through what the page names', async () => {
+    const sections = ['version', 'info', 'containers', 'images', 'nodes', 'services', 'tasks'];
+    const { url, asked } = await socketProxy(swarm.a, sections);
+    const { exit } = await volbak(['-H', url, '--json', 'fleet', 'status']);
+    expect(exit).toBe(0);
+    expect([...asked].filter((request) => request.startsWith('403'))).toEqual([]);
   });
 
   it('interrupted: the job is removed, and what it paused runs again', async () => {

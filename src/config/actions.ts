@@ -63,6 +63,7 @@ export const ACTIONS = {
     snapshot: ['argument', 'An id, a source, latest, <source>@<date>.'],
     ref: ['argument', 'The same.'],
     all: ['flag', 'The newest snapshot of every source.'],
+    'this-host': ['flag', "With all: only of this engine's own sources."],
     recipe: ['text', 'How to start and check it, by name or file.'],
     image: ['text', "Instead of the snapshot's image."],
     check: ['text', 'A script to be run in the service; exit code 0 passes.'],

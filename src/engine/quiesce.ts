@@ -5,6 +5,7 @@ import type { EngineConnection } from './connect.ts';
 import { engineError, statusOf } from './helper.ts';
 import { containersUsing, findVolume } from './source.ts';
 import { type RunningContainer, stopOrder } from './stop-order.ts';
+import { swarmServiceOf } from './swarm-task.ts';
 
 /** Directory of the journal of what was stopped, below the state directory. */
 export const QUIESCE_JOURNAL = 'quiesced';
@@ -131,8 +132,18 @@ export async function quiesce(
   return { containers: halted, resume, release };
 }
 
-/** A container of `docker run --rm` is removed when it stops, and its anonymous volumes with it. Raises USAGE. */
-function assertOutlivesStop({ name, autoRemove }: Running): void {
+/**
+ * A container of `docker run --rm` is removed when it stops, and its anonymous volumes with it; one of Swarm's is replaced.
+ * Raises USAGE.
+ */
+function assertOutlivesStop({ name, labels, autoRemove }: Running): void {
+  const service = swarmServiceOf(labels);
+  if (service !== undefined)
+    throw new VolbakError(
+      'USAGE',
+      `container ${name} is a task of service ${service}: Swarm would start another one in its place`,
+      { hint: 'Use --pause with a backup, or scale the service down yourself.' },
+    );
   if (!autoRemove) return;
   throw new VolbakError(
     'USAGE',

@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { Cases, type SetResult, stepsOf } from './cases.ts';
+import { burstCost, daemonTable, idleCost } from './daemon.ts';
 import { type DataSet, databaseSet, GB, largeSet, mediaSet, smallSet, treeSet } from './data/sets.ts';
 import { machine } from './machine.ts';
 import { median, run } from './measure.ts';
@@ -17,7 +18,7 @@ import { oneLiner, tarInside, tarPiped } from './tools/tar.ts';
 import { bench, type Tool } from './tools/tool.ts';
 import { volbak } from './tools/volbak.ts';
 
-const { host, work, rounds, scale, only, large, million, stores, migrate } = options();
+const { host, work, rounds, scale, only, large, million, stores, migrate, daemon } = options();
 const root = path.resolve(import.meta.dirname, '..');
 const launcher = path.join(root, 'bin/volbak');
 const say = (text: string) => process.stderr.write(`${text}\n`);
@@ -92,6 +93,14 @@ async function storesTable(): Promise<string[]> {
   return lines;
 }
 
+async function measureDaemon(): Promise<string[]> {
+  const at = { launcher, work: path.join(work, 'daemon'), host, env: process.env };
+  say('the daemon, idle:');
+  const idle = await idleCost(at, 200, 60);
+  say('the daemon, 1,000 jobs at once:');
+  return daemonTable(idle, await burstCost(at, 1000, 4));
+}
+
 async function migrateFigures(): Promise<MigrateFigures> {
   const { BENCH_OTHER: other = '' } = process.env;
   const cases = new Cases(setup, { ...treeSet(scale), name: 'migrate' }, say);
@@ -145,6 +154,7 @@ async function main(): Promise<void> {
     if (result) tables.push(...table(result, 1));
   }
   if (stores) tables.push(...(await storesTable()));
+  if (daemon) tables.push(...(await measureDaemon()));
   const migrated = migrate ? await migrateFigures() : { lines: [], verdicts: [] };
   tables.push(...migrated.lines);
   const notes = path.join(root, 'bench/notes.md');
@@ -169,7 +179,8 @@ async function main(): Promise<void> {
   ].join('\n');
   process.stdout.write(`\n${text}`);
   writeFileSync(path.join(root, 'bench/results.md'), text);
-  writeFileSync(path.join(root, 'bench/results.svg'), await plot(results));
+  // With the daemon alone there is nothing to compare.
+  if (results.length > 0) writeFileSync(path.join(root, 'bench/results.svg'), await plot(results));
 }
 
 await main();

@@ -11,6 +11,7 @@ export interface Options {
   large: boolean;
   million: boolean;
   stores: boolean;
+  daemon: boolean;
   migrate: boolean;
 }
 
@@ -25,6 +26,7 @@ export function options(): Options {
       large: { type: 'boolean', default: false },
       million: { type: 'boolean', default: false },
       stores: { type: 'boolean', default: false },
+      daemon: { type: 'boolean', default: false },
       migrate: { type: 'boolean', default: false },
     },
   });
@@ -43,6 +45,7 @@ export function options(): Options {
     large: values.large,
     million: values.million,
     stores: values.stores,
+    daemon: values.daemon,
     migrate: values.migrate,
   };
 }

@@ -179,10 +179,17 @@ export class Runtime {
 
   /** Connects to the engine, or another one, and first keeps the promises of runs that were killed. */
   async connect(other?: string): Promise<EngineConnection> {
-    const [{ connect }, { resolveEndpoint }, { recover }] = await Promise.all([
+    const { recover } = await import('../jobs/recover.ts');
+    const engine = await this.connectOnly(other);
+    await recover(engine, this.env, () => this.#withHelperImage(engine));
+    return engine;
+  }
+
+  /** The same without anything else: for what changes nothing. */
+  async connectOnly(other?: string, signal = this.signal): Promise<EngineConnection> {
+    const [{ connect }, { resolveEndpoint }] = await Promise.all([
       import('../engine/connect.ts'),
       import('../engine/endpoint.ts'),
-      import('../jobs/recover.ts'),
     ]);
     const { host, context } = other === undefined ? this.options : { host: other };
     const endpoint = resolveEndpoint({
@@ -191,9 +198,7 @@ export class Runtime {
       ...(host === undefined ? {} : { host }),
       ...(context === undefined ? {} : { context }),
     });
-    const engine = await connect(endpoint, { signal: this.signal });
-    await recover(engine, this.env, () => this.#withHelperImage(engine));
-    return engine;
+    return connect(endpoint, { signal });
   }
 
   /** The engine, or the one at another host, with a helper image chosen: where none can be had, that of `like`. */

@@ -1,6 +1,6 @@
 /**
  * What jobs can do, and how options in volbak.yaml become those of the command line. One table, so that names are the same
- * in both; test/config/actions.test.ts compares it with the commands themselves.
+ * in both; test/config/config.test.ts compares it with the commands themselves.
  */
 type Kind =
   | 'flag'
@@ -61,6 +61,7 @@ export const ACTIONS = {
   },
   drill: {
     snapshot: ['argument', 'An id, a source, latest, <source>@<date>.'],
+    ref: ['argument', 'The same.'],
     all: ['flag', 'The newest snapshot of every source.'],
     recipe: ['text', 'How to start and check it, by name or file.'],
     image: ['text', "Instead of the snapshot's image."],
@@ -74,6 +75,7 @@ export const ACTIONS = {
   },
   copy: {
     snapshots: ['arguments', 'Snapshots.'],
+    refs: ['arguments', 'The same.'],
     to: ['repository', 'The other repository: its name here, or its URL.'],
     all: ['flag', 'Every snapshot that it lacks.'],
   },
@@ -99,6 +101,7 @@ export const ACTIONS = {
   },
   verify: {
     snapshots: ['arguments', 'Snapshots; all where none is named.'],
+    refs: ['arguments', 'The same.'],
     quick: ['flag', 'Structure only, no data is read.'],
     sample: ['text', 'n/t: part n of t of the data.'],
     repair: ['repository', 'Bring what is damaged back from this copy: its name here, or its URL.'],

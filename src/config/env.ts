@@ -5,6 +5,8 @@ import { join } from 'node:path';
 export interface Environment {
   repository: string | undefined;
   config: string | undefined;
+  /** The configuration itself. */
+  yaml: string | undefined;
   helperImage: string | undefined;
   homeDirectory: string;
   /** Where repositories live by default, journals are kept and indexes are cached (XDG base directories). */
@@ -47,6 +49,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv = process.env): Environme
   return {
     repository: env.VOLBAK_REPO || undefined,
     config: env.VOLBAK_CONFIG || undefined,
+    yaml: env.VOLBAK_YAML || undefined,
     helperImage: env.VOLBAK_HELPER_IMAGE || undefined,
     homeDirectory: home,
     dataDirectory: xdg(env.XDG_DATA_HOME, join(home, '.local/share')),

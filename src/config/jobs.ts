@@ -7,8 +7,30 @@ import type { ConfigFile, JobConfig, RepositoryConfig } from './schema.ts';
 
 /** A job as a command: its words, and what its environment has besides. Both may hold secrets. */
 export interface JobCommand {
+  /** Its name, for its lock: it does not run twice at once. */
+  job?: string;
+  /** Which run of the daemon it is, so that the next one learns how it ended. */
+  run?: string;
   argv: string[];
   environment: Record<string, string>;
+  /** What is run in a container before and after it. */
+  hooks?: CommandHooks;
+}
+
+export interface CommandHooks {
+  /** The engine; that of the command unless told. */
+  host?: string;
+  container: string;
+  /** Scripts for /bin/sh -e, or programs with their arguments. */
+  before?: HookCommand;
+  after?: HookCommand;
+  /** Of each. */
+  timeout: string;
+}
+
+interface HookCommand {
+  command: string | string[];
+  user?: string;
 }
 
 /** The command of a job. Raises CONFIG for a job that is not there, or a secret's file that cannot be read. */
@@ -31,9 +53,20 @@ export async function commandOf(config: ConfigFile, name: string): Promise<JobCo
   ];
   const urlOf = (nameOrUrl: string) => repositories[nameOrUrl]?.url ?? nameOrUrl;
   return {
+    job: name,
     argv: [...global, ...commandLineOf(action, options, urlOf)],
     environment: await environmentOf(name, repository, other),
+    ...(job.hooks ? { hooks: hooksOf(job.hooks, host) } : {}),
   };
+}
+
+function hooksOf(hooks: NonNullable<JobConfig['hooks']>, host: string | undefined): CommandHooks {
+  const { container, timeout } = hooks;
+  const of = (phase: 'before' | 'after'): Partial<CommandHooks> => {
+    const [command, user] = [hooks[phase], hooks[`${phase}-user`]];
+    return command === undefined ? {} : { [phase]: { command, ...(user === undefined ? {} : { user }) } };
+  };
+  return { ...(host === undefined ? {} : { host }), container, timeout, ...of('before'), ...of('after') };
 }
 
 /** What opens both repositories of a job. Raises CONFIG where they need different things under one name. */

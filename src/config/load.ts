@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
-import { type Document, isScalar, visit } from 'yaml';
+import { type Document, isPair, isScalar, type Scalar, visit } from 'yaml';
 import { messageOf, VolbakError } from '../core/errors.ts';
 import { parseYamlFile, unknownName, type YamlPath, type YamlProblem } from '../core/yaml-file.ts';
 import { ACTION_NAMES, type ActionName } from './actions.ts';
+import { labelsProblems } from './label-problems.ts';
 import { notificationProblems } from './notifications.ts';
 import { type ConfigFile, configJsonSchema, configSchema, type JobConfig } from './schema.ts';
 
@@ -44,6 +45,7 @@ export function parseConfig(
     prepare: (document) => fillIn(document, environment),
     check: (config) => [
       ...repositoryProblems(config),
+      ...labelsProblems(config, checkSchedule),
       ...Object.entries(config.notifications).flatMap(([name, notification]) => [
         ...notificationProblems(['notifications', name], notification),
         ...unknownJobs(config, name, notification.jobs ?? []),
@@ -57,8 +59,9 @@ export function parseConfig(
 function fillIn(document: Document, environment: NodeJS.ProcessEnv): { at: number; message: string }[] {
   const problems: { at: number; message: string }[] = [];
   visit(document, {
-    Scalar(key, node) {
+    Scalar(key, node, path) {
       if (key === 'key' || !isScalar(node) || typeof node.value !== 'string') return;
+      if (isTemplate(path)) return refuseEnvironment(node, problems);
       node.value = node.value.replace(
         /\$(\$\{)|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/g,
         (_, plain?: string, name = '', fallback?: string) => {
@@ -75,6 +78,20 @@ function fillIn(document: Document, environment: NodeJS.ProcessEnv): { at: numbe
     },
   });
   return problems;
+}
+
+/** What is told may be read by anybody, and the environment holds secrets. */
+function refuseEnvironment(node: Scalar, problems: { at: number; message: string }[]): void {
+  if (!String(node.value).includes('${')) return;
+  const message =
+    'a template takes nothing from the environment, as that may be secret; places are {{job}} and the like';
+  problems.push({ at: node.range?.[0] ?? 0, message });
+}
+
+/** Whether a value is the title or text of a notification. */
+function isTemplate(path: readonly unknown[]): boolean {
+  const keys = path.filter(isPair).map(({ key }) => (isScalar(key) ? key.value : undefined));
+  return keys.length === 3 && keys[0] === 'notifications' && (keys[2] === 'title' || keys[2] === 'text');
 }
 
 /** What a job does; undefined where it does none or several things. */
@@ -135,16 +152,19 @@ function jobProblems(
   return [...problems, ...chainProblems(config, name, job)];
 }
 
-function unknownJobs({ jobs }: ConfigFile, name: string, said: readonly string[]): YamlProblem[] {
+/** What jobs of labels are called; which ones there are, only the engine knows. */
+const LABEL_JOB = /^[^:]+:(?:backup|verify|drill|forget|prune)$/;
+
+function unknownJobs({ jobs, labels }: ConfigFile, name: string, said: readonly string[]): YamlProblem[] {
   return said.flatMap((job, i) =>
-    Object.hasOwn(jobs, job)
+    Object.hasOwn(jobs, job) || (labels?.enable && LABEL_JOB.test(job))
       ? []
       : [{ path: ['notifications', name, 'jobs', i], message: unknownName('job', job, Object.keys(jobs)) }],
   );
 }
 
-function chainProblems({ jobs }: ConfigFile, name: string, { after }: JobConfig): YamlProblem[] {
-  if (after === undefined) return [];
+function chainProblems({ jobs, labels }: ConfigFile, name: string, { after }: JobConfig): YamlProblem[] {
+  if (after === undefined || (labels?.enable && LABEL_JOB.test(after))) return [];
   const path = ['jobs', name, 'after'];
   if (!Object.hasOwn(jobs, after))
     return [
@@ -187,10 +207,11 @@ function actionProblems(
     oneOf('recipe', 'image');
     if (has('arguments') && !has('image')) complain('arguments need an image');
   }
-  if (action === 'drill' && has('snapshot') === has('all')) complain('it must have either snapshot or all');
+  if (action === 'drill' && ['snapshot', 'ref', 'all'].filter(has).length !== 1)
+    complain('it must have either snapshot or all');
   if (action === 'copy') {
     oneOf('to');
-    oneOf('snapshots', 'all');
+    oneOf('snapshots', 'refs', 'all');
   }
   if (action === 'forget' && !Object.keys(options).some((key) => key.startsWith('keep-') && has(key)))
     complain('it must have a rule: keep-last, keep-daily, keep-weekly, …');

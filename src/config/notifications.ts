@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { messageOf, VolbakError } from '../core/errors.ts';
-import type { YamlProblem } from '../core/yaml-file.ts';
+import { templateNames } from '../core/template.ts';
+import { unknownName, type YamlProblem } from '../core/yaml-file.ts';
 
 const text = z.string().min(1);
 const url = {
@@ -42,14 +43,22 @@ const channels = {
     .describe('Mail; a password is only sent over TLS.'),
 };
 
+const EVENTS = ['failure', 'recovery', 'success', 'silence', 'shrink', 'labels'] as const;
+/** What a template may have places for. */
+const PLACES = ['event', 'job', 'machine', 'title', 'text', 'at'];
+const TEMPLATE_HELP = PLACES.map((place) => `{{${place}}}`).join(', ');
+type EventName = (typeof EVENTS)[number];
+
 export const notificationSchema = z.strictObject({
   ...channels,
   on: z
-    .array(z.enum(['failure', 'recovery', 'success']))
+    .array(z.enum(EVENTS))
     .min(1)
     .optional()
-    .describe('What is told: failure and recovery unless said; by healthchecks failure and success.'),
+    .describe('What is told: all but success unless said; by healthchecks failure and success.'),
   jobs: z.array(text).optional().describe('Of these jobs; of all unless said.'),
+  title: text.optional().describe(`In place of the title, with places: ${TEMPLATE_HELP}.`),
+  text: text.optional().describe('In place of the text, with the same places.'),
 });
 
 export type NotificationConfig = z.output<typeof notificationSchema>;
@@ -62,6 +71,8 @@ export function notificationProblems(path: string[], notification: NotificationC
   const [kind] = kinds;
   if (kind === undefined || kinds.length > 1)
     return [{ path, key: true, message: `it must have one of ${CHANNEL_KINDS.join(', ')}, and only one` }];
+  const templates = (['title', 'text'] as const).flatMap((key) => templateProblems(path, notification, key));
+  if (templates.length > 0) return templates;
   const options = notification[kind] as Record<string, unknown>;
   const either = (name: string, needed: boolean): YamlProblem[] => {
     const given = [name, `${name}_file`].filter((key) => options[key] !== undefined).length;
@@ -71,6 +82,16 @@ export function notificationProblems(path: string[], notification: NotificationC
   return kind === 'email'
     ? either('password', false)
     : [...either('url', true), ...either('token', kind === 'gotify')];
+}
+
+function templateProblems(
+  path: string[],
+  notification: NotificationConfig,
+  key: 'title' | 'text',
+): YamlProblem[] {
+  const unknown = templateNames(notification[key] ?? '').find((name) => !PLACES.includes(name));
+  if (unknown === undefined) return [];
+  return [{ path: [...path, key], message: unknownName('place', unknown, PLACES) }];
 }
 
 /** A channel with its secrets read. Raises CONFIG for a file that cannot be read. */
@@ -98,9 +119,10 @@ async function read(file: string, key: string): Promise<string> {
 /** Whether a notification is for an event of a job. */
 export function wants(
   { on, jobs, healthchecks }: NotificationConfig,
-  event: 'failure' | 'recovery' | 'success',
+  event: EventName,
   job: string,
 ): boolean {
-  const events = on ?? (healthchecks ? ['failure', 'success'] : ['failure', 'recovery']);
-  return (events as string[]).includes(event) && (jobs === undefined || jobs.includes(job));
+  const all = EVENTS.filter((name) => name !== 'success');
+  const events: readonly EventName[] = on ?? (healthchecks ? ['failure', 'success'] : all);
+  return events.includes(event) && (jobs === undefined || jobs.includes(job));
 }

@@ -1,46 +1,10 @@
 import { z } from 'zod';
-import { parseSize } from '../core/quantities.ts';
 import { ACTION_NAMES, ACTIONS, type ActionName, type OptionTable } from './actions.ts';
+import { command, duration, KINDS, text, zone } from './kinds.ts';
+import { labelsSchema } from './label-options.ts';
 import { notificationSchema } from './notifications.ts';
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
-
-/** The durations of the command line, which has weeks, too. */
-const duration = z
-  .string()
-  .regex(/^\d+(?:\.\d+)?\s*(?:ms|s|m|h|d|w)$/i, 'it must be a duration, like 90s, 5m, 24h or 7d')
-  .describe('A duration: 90s, 5m, 24h, 7d.');
-
-const zone = z
-  .string()
-  .refine(isTimeZone, 'it must be a time zone, like Europe/Berlin or UTC')
-  .describe("A time zone, like Europe/Berlin; the system's unless told.");
-
-function isTimeZone(text: string): boolean {
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: text });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-const text = z.string().min(1);
-
-const KINDS = {
-  flag: z.boolean(),
-  on: z.boolean(),
-  text,
-  texts: z.array(text),
-  pairs: z.record(text, z.string()),
-  count: z.int().min(1),
-  duration,
-  size: z.string().refine((size) => parseSize(size), 'it must be a size, like 256m or 1g'),
-  zone,
-  repository: text,
-  argument: text,
-  arguments: z.array(text),
-};
 
 function actionSchema(table: OptionTable) {
   const options = Object.entries(table).map(([name, [kind, about]]) => [
@@ -75,7 +39,27 @@ const manners = {
     .optional()
     .describe('Runs that fell into a time when nothing ran: made up for by one (the default), or left out.'),
   retry: retry.optional(),
+  silence: z
+    .union([duration, z.literal(false)])
+    .optional()
+    .describe(
+      'Tell where it did not do well for so long; unless told, where a backup or handler did not in two runs. false: never.',
+    ),
 };
+
+/** A dump of a large database takes its time. */
+export const HOOK_TIMEOUT = '1h';
+
+const hooks = z
+  .strictObject({
+    container: text.describe('The container that they are run in.'),
+    before: command.optional().describe('Where it fails, the job is not done, and fails.'),
+    'before-user': text.optional(),
+    after: command.optional().describe('Run whatever happened.'),
+    'after-user': text.optional(),
+    timeout: duration.default(HOOK_TIMEOUT).describe('For each.'),
+  })
+  .describe('What to run in a container before and after a job.');
 
 const actions = Object.fromEntries(
   ACTION_NAMES.map((name) => [name, actionSchema(ACTIONS[name]).optional()]),
@@ -90,6 +74,7 @@ const job = z
         'When: 5 fields (minute hour day month weekday), 6 with seconds first, or @daily and the like.',
       ),
     after: text.optional().describe('Run after this job, each time it did well.'),
+    hooks: hooks.optional(),
     ...manners,
   })
   .describe('One thing to do, and when.');
@@ -137,6 +122,9 @@ export const configSchema = z.strictObject({
   repositories: named(repository).default({}).describe('Where snapshots are kept.'),
   defaults: z.strictObject(manners).default({}).describe('For every job that does not say otherwise.'),
   jobs: named(job).default({}).describe('What to do, and when.'),
+  labels: labelsSchema
+    .optional()
+    .describe('Jobs from labels of containers: they appear and go with the containers.'),
   notifications: named(notificationSchema).default({}).describe('Whom the daemon tells about its jobs.'),
   daemon: daemon.default({ jobs: 2, grace: '5s', log: 'text' }).describe('How `volbak daemon` runs.'),
 });

@@ -1,62 +1,66 @@
 import { join } from 'node:path';
 import { commandOf } from '../config/jobs.ts';
 import type { ConfigFile } from '../config/schema.ts';
-import type { Clock } from '../core/clock.ts';
 import { messageOf, toVolbakError } from '../core/errors.ts';
-import { processState } from '../core/process-identity.ts';
 import { sleep } from '../core/sleep.ts';
+import type { NewsEvent } from '../notify/types.ts';
 import { Scheduler } from '../schedule/scheduler.ts';
-import type { Running, States } from '../schedule/types.ts';
-import { type Child, type Ended, type Program, startChild, type Told } from './child.ts';
-import { hostsOf, milliseconds, scheduledJobs } from './jobs.ts';
+import { Silence } from '../schedule/silence.ts';
+import type { Outcome, Running, States } from '../schedule/types.ts';
+import { type Child, type Ended, startChild } from './child.ts';
+import { FoundJobs } from './found.ts';
+import { healthOf } from './health.ts';
+import { hostOf, hostsOf, joined, milliseconds, scheduledJobs } from './jobs.ts';
 import { takeLock } from './lock.ts';
-import type { Log } from './log.ts';
 import { createMetrics, type Metrics } from './metrics.ts';
 import { tellNews } from './news.ts';
-import { failureText, leftSomething, outcomeOf } from './outcome.ts';
+import type { DaemonOptions } from './options.ts';
+import { endedMeanwhile, orphansEnd } from './orphans.ts';
+import { leftSomething, outcomeOf } from './outcome.ts';
 import { recoverEngine } from './recovery.ts';
+import { logEnding, logTold, newsOf, resultOf } from './report.ts';
 import { serve } from './server.ts';
-import { readStates, writeStates } from './state.ts';
-
-export interface DaemonOptions {
-  readConfig(): Promise<ConfigFile>;
-  program: Program;
-  /** Global options for every command that it starts. */
-  manners: readonly string[];
-  stateDirectory: string;
-  systemZone: string;
-  version: string;
-  clock: Clock;
-  log: Log;
-  /** Ends the daemon. */
-  signal: AbortSignal;
-  /** In place of what the configuration says. */
-  listen: string | undefined;
-  /** Tells the service manager. */
-  notify(...words: string[]): Promise<void>;
-}
+import { noticeShrinking, snapshotsOf } from './shrinking.ts';
+import { readStates, StateFile } from './state.ts';
 
 /** It looks at the clock at least this often: clocks jump, and machines sleep. */
 const LOOK_MS = 15_000;
-/** So long is waited for commands of a daemon that was killed, which stop by themselves. */
-const ORPHANS_MS = 60_000;
 
 /** Runs jobs when they are due, each in a process of its own, until its signal. */
 export class Daemon {
   readonly #options: DaemonOptions;
   readonly #children = new Map<string, Child>();
   readonly #runs = new Set<Promise<void>>();
+  readonly #found: FoundJobs;
+  readonly #file: StateFile;
+  /** What was read. */
+  #read: ConfigFile;
+  /** The same with jobs that were found. */
   #config: ConfigFile;
   #scheduler: Scheduler;
   #metrics: Metrics | undefined;
+  readonly #silence: Silence;
   #wake: () => void = () => {};
   #stopping = false;
 
-  private constructor(options: DaemonOptions, config: ConfigFile, states: States) {
+  private constructor(
+    options: DaemonOptions,
+    config: ConfigFile,
+    states: States,
+    ended: ReadonlyMap<string, Outcome>,
+  ) {
     this.#options = options;
+    this.#file = new StateFile(join(options.stateDirectory, 'daemon', 'state.json'), options.log);
+    this.#read = config;
     this.#config = config;
     const jobs = scheduledJobs(config, options.systemZone);
-    this.#scheduler = new Scheduler(jobs, config.daemon.jobs, states, options.clock.now());
+    this.#scheduler = new Scheduler(jobs, config.daemon.jobs, states, options.clock.now(), ended);
+    this.#silence = new Silence(options.clock.now());
+    this.#found = new FoundJobs({
+      ...options,
+      changed: () => this.#apply(),
+      problem: (container, text) => this.#news('labels', `${container}:backup`, text),
+    });
   }
 
   /** Resolves when it was ended by its signal and nothing of it runs any more. Raises CONFIG. */
@@ -66,8 +70,13 @@ export class Daemon {
     const unlock = await takeLock(directory, options.signal);
     try {
       const states = await readStates(join(directory, 'state.json'));
-      await orphansEnd(states, options);
-      const daemon = new Daemon(options, config, states);
+      await orphansEnd(states, options.log, options.signal);
+      const daemon = new Daemon(
+        options,
+        config,
+        states,
+        await endedMeanwhile(states, options.stateDirectory),
+      );
       await daemon.#live(onReady);
     } finally {
       await unlock();
@@ -76,17 +85,27 @@ export class Daemon {
 
   /** Reads the configuration anew; one that is wrong changes nothing. */
   async reload(): Promise<void> {
-    const { log, clock, systemZone, notify } = this.#options;
+    const { log, notify } = this.#options;
     await notify('RELOADING=1');
     try {
-      const config = await this.#options.readConfig();
-      this.#scheduler.reload(scheduledJobs(config, systemZone), config.daemon.jobs, clock.now());
-      this.#config = config;
-      log.info('the configuration was read anew', { jobs: Object.keys(config.jobs).length });
+      this.#read = await this.#options.readConfig();
+      log.info('the configuration was read anew', { jobs: Object.keys(this.#read.jobs).length });
+      this.#apply();
+      this.#found.follow(this.#read);
     } catch (error) {
       log.error(`the configuration stays as it was: ${messageOf(error)}`);
     }
     await notify('READY=1');
+  }
+
+  /** Takes what was read and what was found. */
+  #apply(): void {
+    const { clock, systemZone } = this.#options;
+    const { current } = this.#found;
+    this.#config = joined(this.#read, current);
+    const jobs = scheduledJobs(this.#config, systemZone, current);
+    this.#scheduler.reload(jobs, this.#config.daemon.jobs, clock.now());
+    this.#metrics?.labelProblems(current.problems.length);
     this.#wake();
   }
 
@@ -100,11 +119,12 @@ export class Daemon {
         ? undefined
         : await serve(listen, {
             '/metrics': async () => ({ status: 200, ...(await metrics.text()) }),
-            '/healthz': async () => this.#health(),
+            '/healthz': async () => healthOf(this.#scheduler, version, this.#stopping),
           });
     signal.addEventListener('abort', () => this.#wake(), { once: true });
     log.info(`volbak ${version} runs`, { jobs: Object.keys(this.#config.jobs).length });
     const recovering = Promise.all(hostsOf(this.#config).map((host) => this.#recover(host)));
+    this.#found.follow(this.#read);
     onReady(this);
     await notify('READY=1');
     try {
@@ -113,28 +133,12 @@ export class Daemon {
         await this.#pause();
       }
       await this.#end();
+      await this.#found.end();
       await recovering;
     } finally {
       server?.closeAllConnections();
       server?.close();
     }
-  }
-
-  #health(): { status: number; type: string; body: string } {
-    const jobs = Object.fromEntries(
-      Object.entries(this.#scheduler.states).map(([name, state]) => [
-        name,
-        {
-          running: state.running !== undefined,
-          failures: state.failures,
-          lastSuccess: state.lastSuccess ?? null,
-          next: this.#scheduler.nextStart(name)?.toISOString() ?? null,
-        },
-      ]),
-    );
-    const status = this.#stopping ? 'stopping' : 'ok';
-    const body = `${JSON.stringify({ status, version: this.#options.version, jobs })}\n`;
-    return { status: this.#stopping ? 503 : 200, type: 'application/json', body };
   }
 
   /** Waits until something may be due, something ended, or the clock is to be looked at. */
@@ -161,24 +165,29 @@ export class Daemon {
         this.#news('failure', job, message);
       } else log.warn(`${job} was left out: ${message}`, { job });
     }
-    if (start.length === 0 && notes.length === 0) return;
+    const silent = this.#noticeSilence(clock.now());
+    if (start.length === 0 && notes.length === 0 && !silent) return;
+    // A job may go while the state is written; its run has begun.
+    const config = this.#config;
     // First on disk: a daemon that is killed from here on runs it again, and does not run twice what was due.
     await this.#save();
     for (const { name, run } of start) {
-      const running: Promise<void> = this.#run(name, run).finally(() => this.#runs.delete(running));
+      const running: Promise<void> = this.#run(config, name, run).finally(() => this.#runs.delete(running));
       this.#runs.add(running);
     }
   }
 
-  async #run(name: string, run: Running): Promise<void> {
-    const { log, clock, program, manners } = this.#options;
+  async #run(config: ConfigFile, name: string, run: Running): Promise<void> {
+    const { log, program, manners } = this.#options;
     const began = performance.now();
     log.info(`${name} starts`, { job: name, due: run.due, why: run.why, attempt: run.attempt });
     let ended: Ended;
     try {
-      const { argv, environment } = await commandOf(this.#config, name);
-      const child = startChild(program, { argv: [...manners, ...argv], environment }, (told) =>
-        this.#tell(name, told),
+      const command = await commandOf(config, name);
+      const child = startChild(
+        program,
+        { ...command, run: run.started, argv: [...manners, ...command.argv] },
+        (told) => logTold(log, name, told),
       );
       run.process = child.identity;
       this.#children.set(name, child);
@@ -190,42 +199,46 @@ export class Daemon {
       ended = { exit: exitCode, error: { code, message } };
     }
     this.#children.delete(name);
-    const outcome = outcomeOf(ended, this.#stopping);
-    const failures = this.#scheduler.states[name]?.failures ?? 0;
-    this.#scheduler.finished(name, outcome, clock.now());
-    const seconds = (performance.now() - began) / 1000;
-    const result = outcome.ok ? 'ok' : outcome.stopped || outcome.engineGone ? 'stopped' : 'failed';
-    this.#metrics?.ended(name, result, seconds, ended, clock.now());
-    const fields = { job: name, exit: ended.exit ?? null, seconds: Number(seconds.toFixed(1)) };
-    if (outcome.ok) log.info(`${name} is done${ended.exit === 0 ? '' : ', but incomplete'}`, fields);
-    else if (outcome.stopped) log.warn(`${name} was stopped; it runs again with the next start`, fields);
-    else if (outcome.engineGone) log.warn(`${name} waits for its engine: ${failureText(ended)}`, fields);
-    else log.error(`${name} failed: ${failureText(ended)}`, { ...fields, code: ended.error?.code });
-    if (outcome.engineGone || outcome.ok) this.#metrics?.engine(this.#hostOf(name), outcome.ok);
-    if (outcome.ok) {
-      this.#news('success', name, ended.exit === 0 ? 'It is done.' : 'It is done, but incomplete.');
-      if (failures > 0) this.#news('recovery', name, `It works again, after ${failures} failures in a row.`);
-    } else if (result === 'failed' && this.#scheduler.states[name]?.waiting?.why !== 'retry')
-      this.#news('failure', name, failureText(ended));
+    const host = hostOf(config, name);
+    this.#ended(name, host, ended, (performance.now() - began) / 1000);
     await this.#save();
-    if (leftSomething(ended) && !this.#stopping) await this.#recover(this.#hostOf(name));
+    if (leftSomething(ended) && !this.#stopping) await this.#recover(host);
     this.#wake();
   }
 
-  #news(event: 'failure' | 'recovery' | 'success', job: string, text: string): void {
+  /** Tells the scheduler, the log, Prometheus and people of an end. */
+  #ended(name: string, host: string, ended: Ended, seconds: number): void {
+    const { log, clock } = this.#options;
+    const { states } = this.#scheduler;
+    const outcome = outcomeOf(ended, this.#stopping);
+    const { failures = 0, silent = false } = states[name] ?? {};
+    this.#scheduler.finished(name, outcome, clock.now());
+    const retrying = states[name]?.waiting?.why === 'retry';
+    const ending = { job: name, outcome, ended, seconds, before: { failures, silent }, retrying };
+    logEnding(log, ending);
+    this.#metrics?.ended(name, resultOf(outcome), seconds, ended, clock.now());
+    if (outcome.engineGone || outcome.ok) this.#metrics?.engine(host, outcome.ok);
+    for (const { event, text } of newsOf(ending)) this.#news(event, name, text);
+    for (const text of outcome.ok ? noticeShrinking(states[name] ?? {}, snapshotsOf(ended.summary)) : []) {
+      log.error(`${name}: ${text}`, { job: name });
+      this.#news('shrink', name, text);
+    }
+  }
+
+  /** Jobs that did not do well for longer than they should, also where they wait for ever. */
+  #noticeSilence(now: Date): boolean {
+    const silent = this.#silence.notice(this.#scheduler.jobs, this.#scheduler.states, now);
+    for (const { job, since } of silent) {
+      const text = `It has not done well since ${since}.`;
+      this.#options.log.error(`${job} is silent: ${text}`, { job });
+      this.#news('silence', job, text);
+    }
+    return silent.length > 0;
+  }
+
+  #news(event: NewsEvent, job: string, text: string): void {
     const { log, signal, clock } = this.#options;
     void tellNews(this.#config, { event, job, text, at: clock.now() }, log, signal);
-  }
-
-  #hostOf(name: string): string {
-    return this.#config.jobs[name]?.host ?? this.#config.defaults.host ?? '';
-  }
-
-  #tell(job: string, { event, message, text }: Told): void {
-    const said = message ?? text;
-    if (said === undefined) return;
-    if (event === 'warning' || event === 'stderr') this.#options.log.warn(`${job}: ${said}`, { job });
-    else this.#options.log.info(`${job}: ${said}`, { job });
   }
 
   #recover(host: string): Promise<void> {
@@ -252,28 +265,7 @@ export class Daemon {
     log.info('ended');
   }
 
-  #saving = Promise.resolve();
-
-  /** One write at a time, each of what is known by then. A disk that is full must not keep jobs from running. */
   #save(): Promise<void> {
-    const file = join(this.#options.stateDirectory, 'daemon', 'state.json');
-    this.#saving = this.#saving.then(async () => {
-      try {
-        await writeStates(file, this.#scheduler.states);
-      } catch (error) {
-        this.#options.log.error(`what runs cannot be kept in ${file}: ${messageOf(error)}`);
-      }
-    });
-    return this.#saving;
+    return this.#file.save(this.#scheduler.states);
   }
-}
-
-/** Commands of a daemon that was killed notice that and stop; nothing is run again beside them. */
-async function orphansEnd(states: States, { signal, log }: DaemonOptions): Promise<void> {
-  const alive = () =>
-    Object.entries(states).filter(
-      ([, { running }]) => running?.process !== undefined && processState(running.process) === 'alive',
-    );
-  if (alive().length > 0) log.info('an earlier daemon was killed; its jobs are ending');
-  for (let waited = 0; alive().length > 0 && waited < ORPHANS_MS; waited += 200) await sleep(200, signal);
 }

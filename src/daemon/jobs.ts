@@ -1,4 +1,5 @@
 import { claimsOf } from '../config/jobs.ts';
+import type { LabelJobs } from '../config/labels.ts';
 import type { ConfigFile } from '../config/schema.ts';
 import { parseDuration } from '../core/quantities.ts';
 import { Schedule } from '../schedule/cron.ts';
@@ -13,16 +14,34 @@ export function milliseconds(text: string): number {
 /** Failures are tried again this often, unless told. */
 const RETRY = { times: 2, delay: '1m', 'max-delay': '1h' };
 
-/** Jobs as the scheduler wants them. */
-export function scheduledJobs(config: ConfigFile, systemZone: string): Job[] {
+type Found = Pick<LabelJobs, 'jobs' | 'claims'>;
+
+/** The configuration with jobs that were found; one whose repository it does not know would go to another. */
+export function joined(config: ConfigFile, { jobs }: Pick<Found, 'jobs'>): ConfigFile {
+  const known = Object.entries(jobs).filter(
+    ([, { repository }]) => repository === undefined || Object.hasOwn(config.repositories, repository),
+  );
+  return { ...config, jobs: { ...config.jobs, ...Object.fromEntries(known) } };
+}
+
+/** Jobs as the scheduler wants them; those that were `found` may go and come back. */
+export function scheduledJobs(
+  config: ConfigFile,
+  systemZone: string,
+  found: Found = { jobs: {}, claims: {} },
+): Job[] {
   const { defaults } = config;
   return Object.entries(config.jobs).map(([name, job]) => {
     const zone = job.timezone ?? defaults.timezone ?? systemZone;
     const retry = job.retry ?? defaults.retry ?? RETRY;
+    const silence = job.silence ?? defaults.silence;
     return {
       name,
+      makesSnapshots: job.backup !== undefined || job.handle !== undefined,
+      ...(silence === undefined ? {} : { silenceMs: silence === false ? 0 : milliseconds(silence) }),
       plan: job.schedule === undefined ? '' : `${job.schedule} ${zone}`,
-      claims: claimsOf(config, job),
+      claims: [...claimsOf(config, job), ...(found.claims[name] ?? [])],
+      lasting: Object.hasOwn(found.jobs, name),
       jitterMs: milliseconds(job.jitter ?? defaults.jitter ?? '0s'),
       overlap: job.overlap ?? defaults.overlap ?? 'queue',
       missed: job.missed ?? defaults.missed ?? 'once',
@@ -37,7 +56,13 @@ export function scheduledJobs(config: ConfigFile, systemZone: string): Job[] {
   });
 }
 
+/** The engine that a job works on; '' is the daemon's own. */
+export function hostOf({ jobs, defaults }: ConfigFile, name: string): string {
+  return jobs[name]?.host ?? defaults.host ?? '';
+}
+
 /** Engines that jobs work on; '' is the daemon's own. */
-export function hostsOf({ jobs, defaults }: ConfigFile): string[] {
-  return [...new Set(Object.values(jobs).map((job) => job.host ?? defaults.host ?? ''))];
+export function hostsOf({ jobs, defaults, labels }: ConfigFile): string[] {
+  const own = [...Object.values(jobs), ...(labels?.enable ? [labels] : [])];
+  return [...new Set(own.map(({ host }) => host ?? defaults.host ?? ''))];
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { link, mkdir, readdir, readFile, rename, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { VolbakError } from '../core/errors.ts';
+import { isVolbakError, messageOf, VolbakError } from '../core/errors.ts';
 import { processIdentity, processState } from '../core/process-identity.ts';
 import { sleep } from '../core/sleep.ts';
 
@@ -14,7 +14,13 @@ interface Owner {
   beat: number;
   /** Given back. */
   released?: boolean;
+  /** Of a job: which run of a daemon it is, and how that ended. */
+  run?: string;
+  exit?: number;
 }
+
+/** Gives a lock back; with the exit code of what it was held for. */
+export type Release = (exit?: number) => Promise<void>;
 
 async function ownerIn(file: string): Promise<Owner | undefined> {
   try {
@@ -37,34 +43,92 @@ async function lives(file: string, seen: Owner, watchMs: number, signal: AbortSi
 }
 
 /**
- * Takes the lock of a state directory, against a second daemon. Resolves with how to give it back. Raises CONFIG where another
- * daemon holds it.
+ * Takes the lock of a state directory, against a second daemon. Raises CONFIG where another one holds it, or the directory
+ * cannot be written to.
+ */
+export async function takeLock(directory: string, signal: AbortSignal, watchMs = WATCH_MS): Promise<Release> {
+  const refusal = (owner: string) =>
+    new VolbakError('CONFIG', `another daemon runs with this state directory: ${owner}`, {
+      hint: 'One daemon is enough for all jobs; another one needs an XDG_STATE_HOME of its own.',
+    });
+  try {
+    return await takeNumbered(directory, {}, signal, watchMs, refusal);
+  } catch (error) {
+    if (isVolbakError(error) || signal.aborted) throw error;
+    throw new VolbakError('CONFIG', `the state directory cannot be written to: ${messageOf(error)}`, {
+      hint: 'Make room there, or give XDG_STATE_HOME another one: what ran must be remembered.',
+      cause: error,
+    });
+  }
+}
+
+const directoryOf = (stateDirectory: string, job: string) => join(stateDirectory, 'daemon', 'runs', job);
+
+/**
+ * Takes the lock of a job, against a second run of it; `run` is which run of a daemon it is. Raises JOB_BUSY where it runs
+ * already.
+ */
+export function lockJob(
+  stateDirectory: string,
+  { job, run }: { job: string; run?: string | undefined },
+  signal: AbortSignal,
+  watchMs = WATCH_MS,
+): Promise<Release> {
+  const note = run === undefined ? {} : { run };
+  return takeNumbered(directoryOf(stateDirectory, job), note, signal, watchMs, (owner) => {
+    return new VolbakError('JOB_BUSY', `${job} runs already: ${owner}`, {
+      hint: 'It does not run twice at once; run it again when that is done.',
+    });
+  });
+}
+
+/** The exit code of a run of a job that ended when its daemon was no more; undefined where it did not, or is not known. */
+export async function exitOfRun(
+  stateDirectory: string,
+  job: string,
+  run: string,
+): Promise<number | undefined> {
+  const directory = directoryOf(stateDirectory, job);
+  const last = await highest(directory).catch(() => 0);
+  const note = last === 0 ? undefined : await ownerIn(nameOf(directory, last));
+  return note?.run === run ? note.exit : undefined;
+}
+
+/**
+ * Takes a lock in a directory of its own. Resolves with how to give it back.
  *
  * Locks are numbered, and only the highest counts: who finds it dead makes the next. Nobody removes a lock that counts, so
  * none can vanish between a look at it and what is done then.
  */
-export async function takeLock(
+async function takeNumbered(
   directory: string,
+  note: Pick<Owner, 'run'>,
   signal: AbortSignal,
-  watchMs = WATCH_MS,
-): Promise<() => Promise<void>> {
+  watchMs: number,
+  refusal: (owner: string) => VolbakError,
+): Promise<Release> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  const own: Owner = { owner: processIdentity(), beat: 0 };
+  const own: Owner = { owner: processIdentity(), beat: 0, ...note };
   const draft = join(directory, `draft.${randomBytes(6).toString('hex')}`);
-  const put = async (file: string) => {
-    await writeFile(draft, JSON.stringify(own), { mode: 0o600 });
-    await rename(draft, file);
+  let written: Promise<void> = Promise.resolve();
+  // One after another: they share a draft.
+  const put = (file: string) => {
+    written = written
+      .catch(() => {})
+      .then(() => writeFile(draft, JSON.stringify(own), { mode: 0o600 }))
+      .then(() => rename(draft, file));
+    return written;
   };
-  const file = await takeNext(directory, draft, own, watchMs, signal);
+  const file = await takeNext(directory, draft, own, watchMs, signal, refusal);
   const beat = setInterval(() => {
     own.beat++;
     // On a full disk the process itself still tells, on this host, that it lives.
     void put(file).catch(() => unlink(draft).catch(() => {}));
   }, BEAT_MS);
   beat.unref();
-  return async () => {
+  return async (exit) => {
     clearInterval(beat);
-    own.released = true;
+    Object.assign(own, { released: true }, exit === undefined ? {} : { exit });
     await put(file).catch(() => {});
   };
 }
@@ -75,13 +139,14 @@ async function takeNext(
   own: Owner,
   watchMs: number,
   signal: AbortSignal,
+  refusal: (owner: string) => VolbakError,
 ): Promise<string> {
   await writeFile(draft, JSON.stringify(own), { mode: 0o600 });
   try {
     for (;;) {
       const last = await highest(directory);
       const seen = last === 0 ? undefined : await ownerIn(nameOf(directory, last));
-      if (seen && (await lives(nameOf(directory, last), seen, watchMs, signal))) throw refused(seen);
+      if (seen && (await lives(nameOf(directory, last), seen, watchMs, signal))) throw refusal(seen.owner);
       const file = nameOf(directory, last + 1);
       if (!(await linked(draft, file))) continue;
       if ((await highest(directory)) === last + 1) {
@@ -93,12 +158,6 @@ async function takeNext(
   } finally {
     await unlink(draft).catch(() => {});
   }
-}
-
-function refused({ owner }: Owner): VolbakError {
-  return new VolbakError('CONFIG', `another daemon runs with this state directory: ${owner}`, {
-    hint: 'One daemon is enough for all jobs; another one needs an XDG_STATE_HOME of its own.',
-  });
 }
 
 const nameOf = (directory: string, number: number) => join(directory, `lock.${number}`);

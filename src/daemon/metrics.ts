@@ -12,6 +12,7 @@ export interface Metrics {
   text(): Promise<{ type: string; body: string }>;
   ended(job: string, result: 'ok' | 'failed' | 'stopped', seconds: number, ended: Ended, now: Date): void;
   engine(host: string, up: boolean): void;
+  labelProblems(count: number): void;
 }
 
 /** `scheduler` is asked at each scrape. */
@@ -41,15 +42,24 @@ export async function createMetrics(scheduler: () => Scheduler, version: string)
     success: gauge('job_last_success_timestamp_seconds', 'When a run last did well', 'job'),
     failures: gauge('job_failures', 'Failures in a row', 'job'),
     running: gauge('job_running', 'Whether it runs now', 'job'),
+    silent: gauge('job_silent', 'Whether it did not do well for longer than it should', 'job'),
     next: gauge('job_next_run_timestamp_seconds', 'When it starts next by its schedule', 'job'),
+  };
+  const perSource = {
+    entries: gauge('snapshot_files', 'Files in the last snapshot of a source', 'source'),
+    bytes: gauge('snapshot_bytes', 'Bytes of the last snapshot of a source, as a tar', 'source'),
+    shrunk: gauge('snapshot_shrunk', 'Whether it is much smaller than those before', 'source'),
   };
   gauge('build_info', 'The version', 'version').set({ version }, 1);
   const jobs = gauge('jobs', 'Jobs there are');
+  const problems = gauge('label_problems', 'Labels of containers that are wrong');
   return {
     async text() {
       jobs.set(lookAt(scheduler(), perJob));
+      sizes(scheduler(), perSource);
       return { type: registry.contentType, body: await registry.metrics() };
     },
+    labelProblems: (count) => problems.set(count),
     engine: (host, up) => engine.set({ host }, up ? 1 : 0),
     ended(job, result, seconds, { summary }, now) {
       runs.inc({ job, result });
@@ -67,18 +77,33 @@ type JobGauge = { set(labels: { job: string }, value: number): void; reset(): vo
 
 function lookAt(
   scheduler: Scheduler,
-  gauges: Record<'success' | 'failures' | 'running' | 'next', JobGauge>,
+  gauges: Record<'success' | 'failures' | 'running' | 'silent' | 'next', JobGauge>,
 ): number {
   for (const gauge of Object.values(gauges)) gauge.reset();
-  const states = Object.entries(scheduler.states);
+  const states = Object.entries(scheduler.states).filter(([, { gone }]) => gone === undefined);
   for (const [job, state] of states) {
     if (state.lastSuccess) gauges.success.set({ job }, Date.parse(state.lastSuccess) / 1000);
     gauges.failures.set({ job }, state.failures);
     gauges.running.set({ job }, state.running ? 1 : 0);
+    gauges.silent.set({ job }, state.silent ? 1 : 0);
     const next = scheduler.nextStart(job);
     if (next) gauges.next.set({ job }, next.getTime() / 1000);
   }
   return states.length;
+}
+
+type SourceGauge = { set(labels: { source: string }, value: number): void; reset(): void };
+
+function sizes(scheduler: Scheduler, gauges: Record<'entries' | 'bytes' | 'shrunk', SourceGauge>): void {
+  for (const gauge of Object.values(gauges)) gauge.reset();
+  for (const { extents = {}, shrunk = [] } of Object.values(scheduler.states)) {
+    for (const [source, before] of Object.entries(extents)) {
+      const [entries, bytes] = before.at(-1) ?? [0, 0];
+      gauges.entries.set({ source }, entries);
+      gauges.bytes.set({ source }, bytes);
+      gauges.shrunk.set({ source }, shrunk.includes(source) ? 1 : 0);
+    }
+  }
 }
 
 function bytesOf(summary: Record<string, unknown> | undefined): Record<string, number> {

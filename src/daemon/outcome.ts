@@ -13,13 +13,14 @@ const LASTING: ReadonlySet<number> = new Set([
 ]);
 
 /** What an end means for the schedule; `stopping` where the daemon itself stopped it. */
-export function outcomeOf({ exit, signal }: Ended, stopping: boolean): Outcome {
+export function outcomeOf({ exit, signal, error }: Ended, stopping: boolean): Outcome {
   const ok = exit === 0 || exit === EXIT_PARTIAL;
   const ended = exit === ERROR_CODES.TERMINATED || exit === ERROR_CODES.INTERRUPTED || signal !== undefined;
   return {
     ok,
     retryable: !ok && !(exit !== undefined && LASTING.has(exit)),
     engineGone: exit === ERROR_CODES.ENGINE_UNREACHABLE,
+    busy: error?.code === 'JOB_BUSY',
     stopped: stopping && ended,
   };
 }

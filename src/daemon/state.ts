@@ -2,6 +2,7 @@ import { mkdir, open, readFile, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { messageOf, VolbakError } from '../core/errors.ts';
 import type { States } from '../schedule/types.ts';
+import type { Log } from './log.ts';
 
 /** What jobs did, as it was kept. Raises CONFIG where it cannot be read: nothing is run again on a guess. */
 export async function readStates(file: string): Promise<States> {
@@ -32,5 +33,41 @@ export async function writeStates(file: string, jobs: States): Promise<void> {
   } catch (error) {
     await unlink(draft).catch(() => {});
     throw error;
+  }
+}
+
+/** One write at a time, each of what is known by then. A disk that is full must not keep jobs from running. */
+export class StateFile {
+  readonly #file: string;
+  readonly #log: Log;
+  #writing = Promise.resolve();
+  /** A write that has not begun: who asks meanwhile is in it. */
+  #next: Promise<void> | undefined;
+  #failed = false;
+
+  constructor(file: string, log: Log) {
+    this.#file = file;
+    this.#log = log;
+  }
+
+  /** Resolves when it was written, or could not be, which is told once as long as it stays so. */
+  save(states: States): Promise<void> {
+    this.#next ??= this.#writing.then(() => {
+      this.#next = undefined;
+      return this.#write(states);
+    });
+    this.#writing = this.#next;
+    return this.#writing;
+  }
+
+  async #write(states: States): Promise<void> {
+    try {
+      await writeStates(this.#file, states);
+      if (this.#failed) this.#log.info(`what runs is kept in ${this.#file} again`);
+      this.#failed = false;
+    } catch (error) {
+      if (!this.#failed) this.#log.error(`what runs cannot be kept in ${this.#file}: ${messageOf(error)}`);
+      this.#failed = true;
+    }
   }
 }

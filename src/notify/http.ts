@@ -1,4 +1,4 @@
-import type { Channel, HttpKind, News } from './types.ts';
+import type { Channel, HttpKind, News, NewsEvent } from './types.ts';
 
 interface Request {
   url: string;
@@ -17,6 +17,8 @@ const json = (url: string, value: object, headers: Record<string, string> = {}):
 const BEARER = (token: string | undefined): Record<string, string> =>
   token === undefined ? {} : { authorization: `Bearer ${token}` };
 
+const isGood = (event: NewsEvent) => event === 'success' || event === 'recovery';
+
 /** Discord takes no longer message. */
 const DISCORD_LIMIT = 2000;
 
@@ -27,7 +29,7 @@ const REQUESTS: Record<HttpKind, (channel: HttpChannel, news: News) => Request> 
     headers: {
       // Headers are ASCII; ntfy reads RFC 2047.
       title: `=?UTF-8?B?${Buffer.from(title).toString('base64')}?=`,
-      priority: event === 'failure' ? 'high' : 'default',
+      priority: isGood(event) ? 'default' : 'high',
       ...BEARER(token),
     },
     body: text,
@@ -38,11 +40,11 @@ const REQUESTS: Record<HttpKind, (channel: HttpChannel, news: News) => Request> 
   gotify: ({ url, token }, { title, text, event }) =>
     json(
       `${url.replace(/\/$/, '')}/message`,
-      { title, message: text, priority: event === 'failure' ? 8 : 4 },
+      { title, message: text, priority: isGood(event) ? 4 : 8 },
       token === undefined ? {} : { 'x-gotify-key': token },
     ),
   healthchecks: ({ url }, { event, text }) => ({
-    url: event === 'failure' ? `${url.replace(/\/$/, '')}/fail` : url,
+    url: isGood(event) ? url : `${url.replace(/\/$/, '')}/fail`,
     headers: {},
     body: text,
   }),

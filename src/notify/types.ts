@@ -1,6 +1,17 @@
+export type NewsEvent =
+  | 'failure'
+  | 'recovery'
+  | 'success'
+  /** A job did not do well for longer than it should. */
+  | 'silence'
+  /** A snapshot is much smaller than those before it. */
+  | 'shrink'
+  /** Labels of a container are wrong. */
+  | 'labels';
+
 /** What is told. */
 export interface News {
-  event: 'failure' | 'recovery' | 'success';
+  event: NewsEvent;
   job: string;
   /** The machine that the daemon runs on. */
   machine: string;

@@ -1,15 +1,15 @@
 import { jitterOf } from './cron.ts';
+import { begun, didWell, failed, iso, waitFor } from './states.ts';
 import type { Job, JobState, Note, Outcome, Running, States, Waiting, Why } from './types.ts';
 
 /** A run that starts later than this was missed: nothing ran, or the clock jumped. */
 const LATE_MS = 60_000;
 /** A clock that is set back by up to this much repeats no run; by more, schedules begin anew at what it shows. */
 const SET_BACK_MS = 3 * 3_600_000;
-/** Between looks for an engine that is not there: at first, and at most. */
-const ENGINE_DELAY_MS = 2000;
-const ENGINE_MAX_DELAY_MS = 60_000;
-
-const iso = (at: number) => new Date(at).toISOString();
+/** Who was away for longer was not silent, but not there. */
+const AWAY_MS = 3_600_000;
+/** So long it is remembered what a job did that may come back. */
+const REMEMBERED_MS = 30 * 24 * 3_600_000;
 
 /** Whether two claims mean the same thing. */
 function clash(a: string, b: string): boolean {
@@ -24,15 +24,27 @@ function clash(a: string, b: string): boolean {
 export class Scheduler {
   readonly states: States;
   #jobs = new Map<string, Job>();
+  /** Jobs that went while they ran: they still hold what they work on. */
+  readonly #leaving = new Map<string, Job>();
   #limit: number;
+  /** When it was last said what to start. */
+  #ticked = 0;
   /** Next starts, as long as what they were reckoned from is the same. */
   readonly #planned = new Map<string, { from: string; due: Date | undefined; start: number }>();
   #notes: Note[] = [];
 
-  constructor(jobs: readonly Job[], limit: number, states: States, now: Date) {
+  /** `ended` are those of the runs in `states` that came to an end; the others were interrupted. */
+  constructor(
+    jobs: readonly Job[],
+    limit: number,
+    states: States,
+    now: Date,
+    ended: ReadonlyMap<string, Outcome> = new Map(),
+  ) {
     this.states = states;
     this.#limit = limit;
     this.reload(jobs, limit, now);
+    for (const [name, outcome] of ended) this.finished(name, outcome, now);
     for (const state of Object.values(states)) {
       const { running } = state;
       if (running === undefined) continue;
@@ -41,26 +53,55 @@ export class Scheduler {
     }
   }
 
+  get jobs(): Iterable<Job> {
+    return this.#jobs.values();
+  }
+
   /** Takes other jobs; what runs goes on, and what waits still does if its job is there. */
   reload(jobs: readonly Job[], limit: number, now: Date): void {
+    const before = this.#jobs;
     this.#jobs = new Map(jobs.map((job) => [job.name, job]));
     this.#limit = limit;
-    this.#planned.clear();
-    for (const [name, state] of Object.entries(this.states)) {
-      if (this.#jobs.has(name)) continue;
-      if (state.running) delete state.waiting;
-      else delete this.states[name];
+    for (const [name, old] of before) {
+      const job = this.#jobs.get(name);
+      if (job?.plan !== old.plan || job.jitterMs !== old.jitterMs) this.#planned.delete(name);
+      if (!job && this.states[name]?.running) this.#leaving.set(name, old);
     }
-    for (const { name, plan } of jobs) {
+    for (const name of Object.keys(this.states)) if (!this.#jobs.has(name)) this.#gone(name, now);
+    for (const { name, plan, lasting } of jobs) {
+      this.#leaving.delete(name);
       const state = this.states[name];
-      if (!state) this.states[name] = { plan, considered: now.toISOString(), failures: 0 };
+      if (!state) this.states[name] = begun(plan, now);
       else if (state.plan !== plan) Object.assign(state, { plan, considered: now.toISOString() });
+      this.#back(this.#state(name), lasting ?? false, now);
     }
+    for (const [name, state] of Object.entries(this.states)) {
+      if (!state.chain || !this.#jobs.has(name)) continue;
+      delete state.chain;
+      this.#startBehind(name, now);
+    }
+  }
+
+  #back(state: JobState, lasting: boolean, now: Date): void {
+    if (state.gone !== undefined && now.getTime() - Date.parse(state.gone) > AWAY_MS)
+      state.since = now.toISOString();
+    delete state.gone;
+    if (lasting) state.lasting = true;
+  }
+
+  #gone(name: string, now: Date): void {
+    const state = this.#state(name);
+    if (state.lasting) {
+      state.gone ??= now.toISOString();
+      if (!state.running && now.getTime() - Date.parse(state.gone) > REMEMBERED_MS) delete this.states[name];
+    } else if (state.running) delete state.waiting;
+    else delete this.states[name];
   }
 
   /** What must be started now, in order; each counts as running from here on. */
   tick(now: Date): { start: { name: string; run: Running }[]; notes: Note[] } {
     const at = now.getTime();
+    this.#ticked = at;
     for (const job of this.#jobs.values()) this.#considerSchedule(job, at);
     const start = this.#startWaiting(at);
     const notes = this.#notes;
@@ -74,9 +115,9 @@ export class Scheduler {
     const times = [...this.#jobs.values()].flatMap((job) => {
       const { waiting } = this.#state(job.name);
       const next = this.#plannedStart(job)?.start;
-      // What waits without a time waits for the end of another run.
-      const later = waiting?.notBefore === undefined ? undefined : Date.parse(waiting.notBefore);
-      return [next, later].filter((time) => time !== undefined);
+      // What could have been started when last asked waits for the end of another run.
+      const later = waiting?.notBefore === undefined ? 0 : Date.parse(waiting.notBefore);
+      return [next, later > this.#ticked ? later : undefined].filter((time) => time !== undefined);
     });
     return times.length === 0 ? undefined : new Date(Math.max(at, Math.min(...times)));
   }
@@ -95,14 +136,22 @@ export class Scheduler {
     if (!running) return;
     delete state.running;
     const job = this.#jobs.get(name);
-    if (!job) {
-      delete this.states[name];
-      return;
-    }
-    if (outcome.stopped) state.waiting = { due: running.due, why: 'interrupted', attempt: running.attempt };
-    else if (outcome.engineGone) this.#waitForEngine(state, running, now);
+    if (!job) this.#endedWithoutJob(name, state, running, outcome, now);
+    else if (outcome.stopped)
+      state.waiting = { due: running.due, why: 'interrupted', attempt: running.attempt };
+    else if (outcome.engineGone || outcome.busy) waitFor(state, running, now);
     else if (outcome.ok) this.#succeeded(job, state, now);
-    else this.#failed(job, state, running, outcome, now);
+    else failed(job, state, running, outcome, now);
+  }
+
+  /** Its job went meanwhile; what did not do well is run again where it comes back. */
+  #endedWithoutJob(name: string, state: JobState, running: Running, outcome: Outcome, now: Date): void {
+    this.#leaving.delete(name);
+    if (!state.lasting) delete this.states[name];
+    else if (outcome.ok) {
+      didWell(state, now);
+      state.chain = true;
+    } else state.waiting = { due: running.due, why: 'interrupted', attempt: running.attempt };
   }
 
   #state(name: string): JobState {
@@ -187,31 +236,19 @@ export class Scheduler {
   /** Who holds what a job needs. */
   #holderOf(job: Job, first: readonly Job[]): string | undefined {
     if (this.#state(job.name).running) return job.name;
-    const holders = [...[...this.#jobs.values()].filter(({ name }) => this.#state(name).running), ...first];
+    const running = [...this.#jobs.values()].filter(({ name }) => this.#state(name).running);
+    const holders = [...running, ...this.#leaving.values(), ...first];
     return holders.find(({ claims }) => claims.some((a) => job.claims.some((b) => clash(a, b))))?.name;
   }
 
-  #waitForEngine(state: JobState, running: Running, now: Date): void {
-    const engineTries = (running.engineTries ?? 0) + 1;
-    const delayMs = Math.min(ENGINE_DELAY_MS * 2 ** Math.min(engineTries - 1, 10), ENGINE_MAX_DELAY_MS);
-    const { due, why, attempt } = running;
-    state.waiting = { due, why, attempt, engineTries, delayMs, notBefore: iso(now.getTime() + delayMs) };
-  }
-
   #succeeded(done: Job, state: JobState, now: Date): void {
-    state.failures = 0;
-    state.lastSuccess = now.toISOString();
-    for (const job of this.#jobs.values())
-      if (job.after === done.name) this.#enqueue(job, now.toISOString(), 'after');
+    didWell(state, now);
+    this.#startBehind(done.name, now);
   }
 
-  #failed(job: Job, state: JobState, running: Running, outcome: Outcome, now: Date): void {
-    state.failures++;
-    const { times, delayMs: first, maxDelayMs } = job.retry;
-    if (!outcome.retryable || running.attempt > times || state.waiting) return;
-    const delayMs = Math.min(first * 2 ** Math.min(running.attempt - 1, 30), maxDelayMs);
-    const notBefore = iso(now.getTime() + delayMs);
-    state.waiting = { due: running.due, why: 'retry', attempt: running.attempt + 1, delayMs, notBefore };
+  #startBehind(name: string, now: Date): void {
+    for (const job of this.#jobs.values())
+      if (job.after === name) this.#enqueue(job, now.toISOString(), 'after');
   }
 
   #note(job: string, what: Note['what'], message: string): void {

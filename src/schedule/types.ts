@@ -14,6 +14,12 @@ export interface Job {
   overlap: 'queue' | 'skip' | 'fail';
   missed: 'once' | 'skip';
   retry: { times: number; delayMs: number; maxDelayMs: number };
+  /** It may go and come back, as containers do: what it did is remembered meanwhile, and a run that was due then is missed. */
+  lasting?: boolean;
+  /** It makes snapshots: where it does not for longer than its schedule says, somebody should know. */
+  makesSnapshots?: boolean;
+  /** So long it may do without having done well, where that was said; 0 for ever. */
+  silenceMs?: number;
 }
 
 /** Why a job runs. */
@@ -50,6 +56,19 @@ export interface JobState {
   lastSuccess?: string;
   /** In a row. */
   failures: number;
+  lasting?: boolean;
+  /** Since when there is no such job. */
+  gone?: string;
+  /** It did well as it went: what is to follow does when it is back. */
+  chain?: boolean;
+  /** Since when it is there, or is there again. */
+  since?: string;
+  /** It was told that it did not do well for longer than it should. */
+  silent?: boolean;
+  /** What the last snapshots of each source held: files and bytes, oldest first. */
+  extents?: Record<string, (readonly [entries: number, tarBytes: number])[]>;
+  /** Sources whose last snapshot was much smaller than those before. */
+  shrunk?: string[];
 }
 
 export type States = Record<string, JobState>;
@@ -60,6 +79,8 @@ export interface Outcome {
   retryable: boolean;
   /** The engine was not there: no failure of the job, it is tried until the engine is. */
   engineGone?: boolean;
+  /** It runs already, by hand: no failure of it, it waits for that. */
+  busy?: boolean;
   /** It was stopped as the daemon ends: it runs again with the next one. */
   stopped?: boolean;
 }

@@ -71,6 +71,21 @@ describe('a configuration that is wrong is refused with exit 78, file, line, col
       job('backup: { containers: [db] }\n    timezone: Europe/Berlim'),
       '4:15: jobs.nightly.timezone: it must be a time zone',
     ],
+    [
+      'a template with an unknown place',
+      'notifications: { a: { ntfy: { url: "https://x" }, title: "{{jop}}" } }\n',
+      "notifications.a.title: unknown place 'jop'; did you mean 'job'?",
+    ],
+    [
+      'a template that takes from the environment',
+      'notifications: { a: { ntfy: { url: "https://x" }, text: "${TOKEN}" } }\n',
+      '1:57: a template takes nothing from the environment',
+    ],
+    [
+      'a silence that is none',
+      job('backup: { containers: [db] }\n    silence: 36'),
+      '4:14: jobs.nightly.silence: ',
+    ],
     ['a job that does nothing', job('schedule: "@daily"'), '2:3: jobs.nightly: it must have one of backup,'],
     [
       'a job that does two things',

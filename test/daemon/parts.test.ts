@@ -4,8 +4,9 @@ import { describe, expect, it } from 'vitest';
 import { jsonLog, textLog } from '../../src/cli/render/log.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { hostsOf, milliseconds, scheduledJobs } from '../../src/daemon/jobs.ts';
-import { takeLock } from '../../src/daemon/lock.ts';
+import { exitOfRun, lockJob, takeLock } from '../../src/daemon/lock.ts';
 import { createMetrics } from '../../src/daemon/metrics.ts';
+import { endedMeanwhile } from '../../src/daemon/orphans.ts';
 import { leftSomething, outcomeOf } from '../../src/daemon/outcome.ts';
 import { serve } from '../../src/daemon/server.ts';
 import { readStates, writeStates } from '../../src/daemon/state.ts';
@@ -47,6 +48,47 @@ describe('the lock against two daemons', () => {
   });
 });
 
+describe('the lock of a job', () => {
+  it('is refused to a second run of it, not to another job, and free again when it ends', async () => {
+    const dir = await tempDir();
+    const unlock = await lockJob(dir, { job: 'db:backup' }, never);
+    await expect(lockJob(dir, { job: 'db:backup' }, never)).rejects.toMatchObject({
+      code: 'JOB_BUSY',
+      exitCode: 11,
+    });
+    await (await lockJob(dir, { job: 'db:verify' }, never))();
+    await unlock();
+    await (await lockJob(dir, { job: 'db:backup' }, never))();
+  });
+
+  it('tells a later daemon how a run ended that it did not see; of no other run, and of none that was killed', async () => {
+    const dir = await tempDir();
+    const run = '2026-11-21T03:00:00.000Z';
+    expect(await exitOfRun(dir, 'db:backup', run)).toBeUndefined();
+    const release = await lockJob(dir, { job: 'db:backup', run }, never);
+    expect(await exitOfRun(dir, 'db:backup', run)).toBeUndefined();
+    await release(3);
+    expect(await exitOfRun(dir, 'db:backup', run)).toBe(3);
+    expect(await exitOfRun(dir, 'db:backup', '2026-11-22T03:00:00.000Z')).toBeUndefined();
+    const running = (started: string) => ({
+      plan: '',
+      considered: '',
+      failures: 0,
+      running: { due: '', why: 'schedule' as const, attempt: 1, started },
+    });
+    const states = { 'db:backup': running(run), other: running(run) };
+    expect([...(await endedMeanwhile(states, dir))]).toEqual([
+      ['db:backup', expect.objectContaining({ ok: true })],
+    ]);
+  });
+
+  it('that is held means waiting to the daemon, and no failure', () => {
+    const ended = { exit: 11, error: { code: 'JOB_BUSY' } };
+    expect(outcomeOf(ended, false)).toMatchObject({ ok: false, busy: true });
+    expect(outcomeOf({ exit: 11, error: { code: 'REPOSITORY_BUSY' } }, false)).toMatchObject({ busy: false });
+  });
+});
+
 describe('the state on disk', () => {
   it('is read as it was written; one that cannot be read is an error, not a new beginning', async () => {
     const file = path.join(await tempDir(), 'daemon', 'state.json');
@@ -61,15 +103,20 @@ describe('the state on disk', () => {
 
 describe('what an exit code means', () => {
   it.each<[number | undefined, string | undefined, boolean, object]>([
-    [0, undefined, false, { ok: true, retryable: false, engineGone: false, stopped: false }],
-    [3, undefined, false, { ok: true, retryable: false, engineGone: false, stopped: false }],
-    [20, undefined, false, { ok: false, retryable: true, engineGone: true, stopped: false }],
-    [31, undefined, false, { ok: false, retryable: true, engineGone: false, stopped: false }],
-    [40, undefined, false, { ok: false, retryable: false, engineGone: false, stopped: false }],
-    [78, undefined, false, { ok: false, retryable: false, engineGone: false, stopped: false }],
-    [143, undefined, false, { ok: false, retryable: true, engineGone: false, stopped: false }],
-    [143, undefined, true, { ok: false, retryable: true, engineGone: false, stopped: true }],
-    [undefined, 'SIGKILL', false, { ok: false, retryable: true, engineGone: false, stopped: false }],
+    [0, undefined, false, { ok: true, retryable: false, engineGone: false, busy: false, stopped: false }],
+    [3, undefined, false, { ok: true, retryable: false, engineGone: false, busy: false, stopped: false }],
+    [20, undefined, false, { ok: false, retryable: true, engineGone: true, busy: false, stopped: false }],
+    [31, undefined, false, { ok: false, retryable: true, engineGone: false, busy: false, stopped: false }],
+    [40, undefined, false, { ok: false, retryable: false, engineGone: false, busy: false, stopped: false }],
+    [78, undefined, false, { ok: false, retryable: false, engineGone: false, busy: false, stopped: false }],
+    [143, undefined, false, { ok: false, retryable: true, engineGone: false, busy: false, stopped: false }],
+    [143, undefined, true, { ok: false, retryable: true, engineGone: false, busy: false, stopped: true }],
+    [
+      undefined,
+      'SIGKILL',
+      false,
+      { ok: false, retryable: true, engineGone: false, busy: false, stopped: false },
+    ],
   ])('exit %j, signal %j, stopping %j', (exit, signal, stopping, expected) => {
     const ended = { exit, ...(signal === undefined ? {} : { signal }) };
     expect(outcomeOf(ended, stopping)).toEqual(expected);

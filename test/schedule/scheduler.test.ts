@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Schedule } from '../../src/schedule/cron.ts';
 import { Scheduler } from '../../src/schedule/scheduler.ts';
 import type { Job, Note, Outcome, States } from '../../src/schedule/types.ts';
+import { random, seed } from '../support/soak.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -31,7 +32,9 @@ class World {
   scheduler: Scheduler;
   readonly jobs: Job[];
   readonly limit: number;
-  runs: { name: string; at: string; why: string; attempt: number }[] = [];
+  runs: { name: string; at: string; due: string; why: string; attempt: number }[] = [];
+  /** Starts beside a run that claims the same. */
+  together: string[] = [];
   notes: Note[] = [];
   #ends: { name: string; at: number }[] = [];
   takes: (name: string) => number = () => 0;
@@ -69,18 +72,23 @@ class World {
     const { start, notes } = this.scheduler.tick(new Date(this.now));
     this.notes.push(...notes);
     for (const { name, run } of start) {
-      this.runs.push({ name, at: new Date(this.now).toISOString(), why: run.why, attempt: run.attempt });
+      const { due, why, attempt } = run;
+      this.runs.push({ name, at: new Date(this.now).toISOString(), due, why, attempt });
+      const claims = (other: string) => this.jobs.find((one) => one.name === other)?.claims ?? [];
+      for (const { name: other } of this.#ends)
+        if (other === name || claims(other).some((claim) => claims(name).includes(claim)))
+          this.together.push(`${name} beside ${other} at ${new Date(this.now).toISOString()}`);
       this.#ends.push({ name, at: this.now + Math.max(1, this.takes(name)) });
     }
     this.most = Math.max(this.most, this.#ends.length);
   }
 
   /** kill -9, some time without a daemon, and a new one that has what was on disk. */
-  killed(down: number): this {
+  killed(down: number, jobs = this.jobs): this {
     const disk = JSON.parse(JSON.stringify(this.scheduler.states)) as States;
     this.#ends = [];
     this.now += down;
-    this.scheduler = new Scheduler(this.jobs, this.limit, disk, new Date(this.now));
+    this.scheduler = new Scheduler(jobs, this.limit, disk, new Date(this.now));
     return this;
   }
 
@@ -204,6 +212,27 @@ describe('time without a daemon', () => {
   );
 });
 
+describe('a run whose end no daemon saw', () => {
+  const killed = (outcome: Outcome) => {
+    const jobs = [job('a', '0 3 * * *'), job('b', undefined, { after: 'a' })];
+    const world = new World('2028-05-01T02:59:00Z', jobs);
+    world.takes = () => 10 * MINUTE;
+    world.for(2 * MINUTE);
+    const disk = JSON.parse(JSON.stringify(world.scheduler.states)) as States;
+    world.killed(0);
+    world.scheduler = new Scheduler(jobs, 100, disk, new Date(world.now), new Map([['a', outcome]]));
+    return world.for(HOUR).runs.map(({ name, why }) => `${name} ${why}`);
+  };
+
+  it('but that ended well is not repeated, and what comes after it is run', () => {
+    expect(killed(GOOD)).toEqual(['a schedule', 'b after']);
+  });
+
+  it('but that was stopped is run again', () => {
+    expect(killed({ ...BAD, stopped: true })).toEqual(['a schedule', 'a interrupted', 'b after']);
+  });
+});
+
 describe('overlap', () => {
   const slow = (overlap: Job['overlap']) => {
     const world = new World('2028-05-01T00:30:00Z', [job('a', '0 * * * *', { overlap })]);
@@ -301,6 +330,148 @@ describe('failures', () => {
     const tries = world.at('a');
     expect(tries.at(-1)).toBe('2028-05-01T05:00');
     expect(tries.length).toBeLessThan(140);
+  });
+});
+
+describe('jobs that come and go, as containers do', () => {
+  const daily = () => job('a', '0 3 * * *', { lasting: true });
+  const reload = (world: World, ...jobs: Job[]) => world.scheduler.reload(jobs, 100, new Date(world.now));
+
+  it('one that comes back keeps its state: no run is doubled', () => {
+    const world = new World('2028-05-01T00:00:00Z', [daily()]).for(3 * HOUR + MINUTE);
+    reload(world);
+    world.for(MINUTE);
+    reload(world, daily());
+    world.for(23 * HOUR);
+    expect(world.at('a')).toEqual(['2028-05-01T03:00']);
+    expect(world.for(2 * HOUR).at('a')).toEqual(['2028-05-01T03:00', '2028-05-02T03:00']);
+  });
+
+  it('one that was away when it was due runs when it comes back, also with another daemon', () => {
+    const world = new World('2028-05-01T02:59:50Z', [daily()]);
+    reload(world);
+    world.for(20_000);
+    expect(world.runs).toEqual([]);
+    reload(world, daily());
+    world.for(1000);
+    expect(world.runs).toMatchObject([{ name: 'a', why: 'schedule' }]);
+    const disk = JSON.parse(JSON.stringify(world.scheduler.states)) as States;
+    world.now += DAY;
+    // A daemon that starts knows no containers yet.
+    world.scheduler = new Scheduler([], 100, disk, new Date(world.now));
+    world.for(HOUR);
+    reload(world, daily());
+    world.for(1000);
+    expect(world.runs.map(({ why }) => why)).toEqual(['schedule', 'missed']);
+  });
+
+  it('one that goes while it runs still holds what it works on, and is not started again beside itself', () => {
+    const claims = ['|volume/x'];
+    const a = job('a', '0 3 * * *', { lasting: true, claims });
+    const b = job('b', '1 3 * * *', { lasting: true, claims });
+    const world = new World('2028-05-01T02:59:00Z', [a, b]);
+    world.takes = () => 10 * MINUTE;
+    world.for(90_000);
+    reload(world, b);
+    world.for(2 * MINUTE);
+    expect(world.runs.map(({ name }) => name)).toEqual(['a']);
+    reload(world, a, b);
+    world.for(20 * MINUTE);
+    expect(world.runs.map(({ name }) => name)).toEqual(['a', 'b']);
+    expect(world.at('b')).toEqual(['2028-05-01T03:10']);
+  });
+
+  it('one that fails as it goes runs again when it comes back; what it did is forgotten after a month', () => {
+    const world = new World('2028-05-01T02:59:00Z', [daily()]);
+    world.takes = () => MINUTE;
+    world.outcome = () => BAD;
+    world.for(90_000);
+    reload(world);
+    world.for(MINUTE);
+    world.outcome = () => GOOD;
+    reload(world, daily());
+    world.for(MINUTE);
+    expect(world.runs.map(({ why }) => why)).toEqual(['schedule', 'interrupted']);
+    reload(world);
+    world.now += 31 * DAY;
+    reload(world);
+    expect(world.scheduler.states).toEqual({});
+  });
+
+  it('one that did well as it went has what comes after it when it is back', () => {
+    const next = job('n', undefined, { lasting: true, after: 'a' });
+    const world = new World('2028-05-01T02:59:00Z', [daily(), next]);
+    world.takes = () => MINUTE;
+    world.for(90_000);
+    reload(world);
+    world.for(MINUTE);
+    expect(world.runs.map(({ name }) => name)).toEqual(['a']);
+    reload(world, daily(), next);
+    world.for(HOUR);
+    expect(world.runs.map(({ name }) => name)).toEqual(['a', 'n']);
+  });
+
+  it('a job of the configuration that went begins anew', () => {
+    const world = new World('2028-05-01T00:00:00Z', [job('a', '0 3 * * *')]);
+    reload(world);
+    expect(world.scheduler.states).toEqual({});
+  });
+
+  it('200 that come and go all day, with kills: each due run once, none at the same time as itself or its volume', () => {
+    const chance = random(seed());
+    const jobs = Array.from({ length: 200 }, (_, i) =>
+      job(`c${i}`, `${i % 60} * * * *`, {
+        lasting: true,
+        claims: [`|container/c${i}`, `|volume/v${i >> 1}`],
+        missed: 'once',
+      }),
+    );
+    const world = new World('2028-05-01T00:00:00Z', jobs, 50);
+    world.takes = () => 20_000 + chance() * 60_000;
+    let there = jobs;
+    const away = new Map<string, number>();
+    for (let step = 0; step < 24 * 60; step++) {
+      if (step % 3 === 0) {
+        there = jobs.filter(({ name }) => {
+          const until = away.get(name) ?? (chance() < 0.02 ? step + 1 + Math.floor(chance() * 20) : -1);
+          if (until > step) away.set(name, until);
+          else away.delete(name);
+          return until <= step;
+        });
+        reload(world, ...there);
+      }
+      if (step % 331 === 330) world.killed(5000, there);
+      world.until(Date.parse('2028-05-01T00:00:00Z') + (step + 1) * MINUTE);
+    }
+    reload(world, ...jobs);
+    world.takes = () => 1;
+    world.for(10 * MINUTE);
+    expect(world.together).toEqual([]);
+    for (const { name } of jobs) {
+      const runs = world.runs.filter((run) => run.name === name && run.why !== 'interrupted');
+      const hours = runs.map(({ due }) => due);
+      expect(new Set(hours).size, `${name} ran twice for one due time`).toBe(hours.length);
+      // Every hour has its run, or, where it was away for longer, one that stands for it within the next.
+      expect(runs.length, name).toBeGreaterThanOrEqual(23);
+    }
+  });
+});
+
+describe('waiting', () => {
+  it('for a place wakes nobody up: a retry that could start, but for the limit, is not asked for again and again', () => {
+    const jobs = [
+      job('a', '0 3 * * *', { retry: { times: 1, delayMs: MINUTE, maxDelayMs: HOUR } }),
+      job('b', '30 0 3 * * *'),
+    ];
+    const world = new World('2028-05-01T02:59:00Z', jobs, 1);
+    world.outcome = (name) => (name === 'a' ? BAD : GOOD);
+    world.takes = (name) => (name === 'b' ? 10 * MINUTE : 1000);
+    world.for(5 * MINUTE);
+    expect(world.runs.map(({ name }) => name)).toEqual(['a', 'b']);
+    const wake = world.scheduler.nextWake(new Date(world.now));
+    expect(wake?.toISOString()).toBe('2028-05-02T03:00:00.000Z');
+    world.for(10 * MINUTE);
+    expect(world.runs.map(({ name }) => name)).toEqual(['a', 'b', 'a']);
   });
 });
 

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import { systemClock } from '../../core/clock.ts';
-import { readConfig, systemZone } from '../config.ts';
+import { configOrigin, readConfig, systemZone } from '../config.ts';
+import { discoverLabels } from '../labels.ts';
 import type { Register } from '../program.ts';
 import { jsonLog, textLog } from '../render/log.ts';
 import type { Runtime } from '../runtime.ts';
@@ -15,7 +16,7 @@ interface Options {
 export function define(program: Command, register: Register): void {
   const command = program
     .command('daemon')
-    .description('run the jobs of volbak.yaml when they are due; SIGHUP reads it anew')
+    .description('run the jobs of volbak.yaml and of labels when they are due; SIGHUP reads it anew')
     .option('--listen <host:port>', 'serve /metrics and /healthz there')
     .addOption(new Option('--log <kind>', 'lines for people, or JSON').choices(['text', 'json']));
   register(command, (runtime, _, options) => run(runtime, options as unknown as Options));
@@ -30,6 +31,9 @@ async function run(runtime: Runtime, options: Options): Promise<number> {
   const { NOTIFY_SOCKET: _, ...environment } = raw;
   const kind = options.log ?? (runtime.options.json ? 'json' : (await readConfig(runtime)).daemon.log);
   const write = (text: string) => runtime.output.raw(text);
+  const log = kind === 'json' ? await jsonLog(write) : textLog(write, () => systemClock.now());
+  if ((await configOrigin(runtime)).labelsAlone)
+    log.info('there is no volbak.yaml here: jobs come from labels of containers alone');
   let reload = () => {};
   // Elsewhere a hang-up ends a command.
   process.removeAllListeners('SIGHUP');
@@ -37,6 +41,7 @@ async function run(runtime: Runtime, options: Options): Promise<number> {
   await Daemon.run(
     {
       readConfig: () => readConfig(runtime),
+      discover: discoverLabels(runtime),
       program: {
         file: process.execPath,
         arguments: [...process.execArgv, process.argv[1] as string],
@@ -47,7 +52,7 @@ async function run(runtime: Runtime, options: Options): Promise<number> {
       systemZone: systemZone(),
       version: VERSION,
       clock: systemClock,
-      log: kind === 'json' ? await jsonLog(write) : textLog(write, () => systemClock.now()),
+      log,
       signal: runtime.signal,
       listen: options.listen,
       notify: (...words) => sdNotify(raw, `--pid=${process.pid}`, ...words),

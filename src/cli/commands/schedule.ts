@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { ConfigFile } from '../../config/schema.ts';
 import { systemClock } from '../../core/clock.ts';
 import { readConfig, systemZone } from '../config.ts';
+import { withLabelJobsIfThere } from '../labels.ts';
 import { positiveInteger } from '../options.ts';
 import type { Register } from '../program.ts';
 import { table } from '../render/table.ts';
@@ -20,13 +21,14 @@ interface Row {
 export function define(program: Command, register: Register): void {
   const command = program
     .command('schedule')
-    .description('show when the jobs of volbak.yaml run next')
+    .description('show when the jobs of volbak.yaml and of labels run next')
     .option('-n, --runs <n>', 'how many runs of each job', positiveInteger, 3);
   register(command, (runtime, _, options) => run(runtime, (options as unknown as { runs: number }).runs));
 }
 
 async function run(runtime: Runtime, runs: number): Promise<number> {
-  const rows = await rowsOf(await readConfig(runtime), runs);
+  const { config } = await withLabelJobsIfThere(runtime, await readConfig(runtime));
+  const rows = await rowsOf(config, runs);
   runtime.output.document(rows);
   const cells = rows.map(({ job, does, local, timezone, after }) => [
     job,

@@ -1,5 +1,6 @@
 import { isVolbakError, messageOf, VolbakError } from '../../core/errors.ts';
 import { readAhead } from '../../core/read-ahead.ts';
+import { describeShrinking } from '../../core/shrunk.ts';
 import { condemn } from '../../repository/condemned.ts';
 import { manifestKey, type SnapshotName } from '../../repository/keys.ts';
 import type { Manifest } from '../../repository/manifest.ts';
@@ -8,7 +9,7 @@ import type { Repository } from '../../repository/repository.ts';
 import { hasRules, type RetentionRules, retain } from '../../repository/retention.ts';
 import { expectMayDelete } from '../../repository/store-clock.ts';
 import type { JobEnvironment } from '../environment.ts';
-import { describeShrinking, extentOf } from '../shrunk.ts';
+import { extentOf } from '../shrunk.ts';
 
 export interface ForgetOptions {
   rules: RetentionRules;

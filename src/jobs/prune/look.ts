@@ -1,11 +1,11 @@
 import { VolbakError } from '../../core/errors.ts';
+import { describeShrinking } from '../../core/shrunk.ts';
 import type { Stopwatch } from '../../core/stopwatch.ts';
 import { parseSegmentKey, SEGMENTS } from '../../repository/keys.ts';
 import { formatSource } from '../../repository/references.ts';
 import type { Repository } from '../../repository/repository.ts';
 import { storeTime } from '../../repository/store-clock.ts';
 import type { JobEnvironment } from '../environment.ts';
-import { describeShrinking } from '../shrunk.ts';
 import { judgeSessions, type Liveness } from './liveness.ts';
 import { clockJumped, jumpSince, type Memory, type MemoryPlace } from './memory.ts';
 import { expectSeen, type Survey, survey } from './survey.ts';

@@ -1,5 +1,6 @@
 import { isVolbakError, VolbakError } from '../../core/errors.ts';
 import { readAhead } from '../../core/read-ahead.ts';
+import type { Extent } from '../../core/shrunk.ts';
 import {
   CONDEMNED,
   parseCondemnedKey,
@@ -12,7 +13,7 @@ import { readPruned } from '../../repository/pruned.ts';
 import { formatSource } from '../../repository/references.ts';
 import type { Repository } from '../../repository/repository.ts';
 import { readSessions, type SeenSession } from '../../repository/sessions.ts';
-import { type Extent, extentOf } from '../shrunk.ts';
+import { extentOf } from '../shrunk.ts';
 
 /** A manifest that a forget or a rewriting took out. */
 export interface Condemned {

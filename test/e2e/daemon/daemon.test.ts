@@ -1,22 +1,14 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { helperAtWork, helpers, type Site, site } from '../../support/site.ts';
+import { startDaemon } from '../../support/daemon.ts';
+import { failure, helperAtWork, helpers, type Site, site } from '../../support/site.ts';
 import { afterwards, tempDir } from '../../support/temp.ts';
-import { finished, type Json, spawnVolbak, type VolbakResult, volbak } from '../../support/volbak.ts';
-
-interface Running {
-  child: ChildProcess;
-  /** Log lines so far. */
-  log: Json[];
-  ended: Promise<VolbakResult>;
-  /** Waits for a line of the log. */
-  says(pattern: RegExp, times?: number): Promise<void>;
-}
+import { type Json, volbak } from '../../support/volbak.ts';
 
 async function config(at: Site, jobs: string, more = ''): Promise<string> {
   const file = path.join(await tempDir(), 'volbak.yaml');
@@ -27,34 +19,8 @@ async function config(at: Site, jobs: string, more = ''): Promise<string> {
   return file;
 }
 
-async function daemon(file: string, env: Record<string, string> = {}, ...args: string[]): Promise<Running> {
-  const child = await spawnVolbak(['--config', file, 'daemon', '--log', 'json', ...args], { env });
-  const log: Json[] = [];
-  let rest = '';
-  child.stdout?.on('data', (bytes: Buffer) => {
-    const lines = (rest + bytes).split('\n');
-    rest = lines.pop() ?? '';
-    log.push(...lines.map((line) => JSON.parse(line)));
-  });
-  const ended = finished(child, 170_000);
-  afterwards(async () => {
-    if (child.exitCode === null) child.kill('SIGKILL');
-    await ended;
-  });
-  return {
-    child,
-    log,
-    ended,
-    async says(pattern, times = 1) {
-      const until = Date.now() + 60_000;
-      while (log.filter(({ msg }) => pattern.test(msg)).length < times) {
-        if (Date.now() > until)
-          throw new Error(`never said ${pattern}:\n${log.map((line) => JSON.stringify(line)).join('\n')}`);
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-    },
-  };
-}
+const daemon = (file: string, env: Record<string, string> = {}, ...args: string[]) =>
+  startDaemon(['--config', file], { env }, ...args);
 
 async function running(at: Site, script: string): Promise<string> {
   const volume = await at.volume('v', script);
@@ -170,6 +136,26 @@ describe('the daemon', () => {
     expect(await helpers(at.host)).toBe('');
   });
 
+  it('a job does not run twice at once, by hand and by the daemon: by hand it is exit 11, the daemon waits', async () => {
+    const at = await site();
+    const db = await running(at, 'head -c 600000000 /dev/urandom >big');
+    const tick = `  tick: { backup: { containers: [${db}], full: true }, schedule: "* * * * * *" }\n`;
+    const file = await config(at, tick);
+    const byHand = volbak(['--config', file, 'run', 'tick', '--json']);
+    await helperAtWork(at.host, 'read');
+    const { child, ended, log, says } = await daemon(file);
+    await says(/^tick waits: tick runs already/);
+    expect(await byHand).toMatchObject({ exit: 0 });
+    await says(/^tick is done/);
+    await says(/^tick starts/, log.filter(({ msg }) => msg === 'tick starts').length + 1);
+    await helperAtWork(at.host, 'read');
+    const second = await volbak(['--config', file, 'run', 'tick', '--json']);
+    expect(failure(second)).toMatchObject({ code: 'JOB_BUSY', exit: 11 });
+    child.kill('SIGTERM');
+    expect(await ended).toMatchObject({ exit: 0 });
+    expect(log.filter(({ msg }) => / failed/.test(msg))).toEqual([]);
+  });
+
   it('starts without an engine and waits for it: the run counts as no failure', async () => {
     const at = await site();
     const db = await running(at, 'echo one >file');
@@ -217,6 +203,42 @@ describe('the daemon', () => {
     expect(events.filter((event) => event === 'recovery')).toHaveLength(1);
     expect(got[0]).toMatchObject({ job: 'tick', text: expect.stringContaining(at.name('db')) });
     expect(JSON.stringify(log)).not.toContain('hunter2');
+  });
+
+  it('tells of a job that is silent, though it only waits, and of a snapshot that shrank; in Prometheus, too', async () => {
+    const at = await site();
+    const db = await running(at, 'for i in $(seq 20); do echo $i >$i; done');
+    const got: Json[] = [];
+    const http = createServer(async (request, response) => {
+      let body = '';
+      for await (const chunk of request) body += chunk;
+      got.push(JSON.parse(body));
+      response.end();
+    });
+    await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+    afterwards(async () => http.close());
+    const { port } = http.address() as AddressInfo;
+    const file = await config(
+      at,
+      `  tick: { backup: { containers: [${db}] }, schedule: "*/2 * * * * *" }\n` +
+        `  far: { backup: { volume: [x] }, schedule: "*/2 * * * * *", host: "unix:///nowhere.sock", silence: 3s }\n`,
+      `notifications: { ops: { webhook: { url: "http://127.0.0.1:${port}/" }, on: [silence, shrink], title: "{{job}}!" } }\n`,
+    );
+    const { child, ended, says } = await daemon(file, {}, '--listen', '127.0.0.1:19189');
+    await says(/^tick is done/);
+    await at.docker('exec', db, 'sh', '-c', 'rm /data/1*');
+    await says(/^tick: .*holds \d+ files, less than half of the \d+ before/);
+    await says(/^far is silent/);
+    const metrics = await (await fetch('http://127.0.0.1:19189/metrics')).text();
+    expect(metrics).toMatch(/^volbak_job_silent\{job="far"\} 1$/m);
+    expect(metrics).toMatch(/^volbak_job_silent\{job="tick"\} 0$/m);
+    expect(metrics).toMatch(new RegExp(`^volbak_snapshot_shrunk\\{source="[^"]*/${db}"\\} 1$`, 'm'));
+    child.kill('SIGTERM');
+    await ended;
+    expect(got.map(({ event, title }) => [event, title]).sort()).toEqual([
+      ['shrink', 'tick!'],
+      ['silence', 'far!'],
+    ]);
   });
 
   it.runIf(existsSync('/usr/bin/systemd-notify'))(

@@ -234,6 +234,32 @@ describe('docs/how-to: every command of every page', () => {
     expect(await docker(a, 'inspect', '-f', '{{.State.Running}}', 'shop-db')).toBe('true');
   });
 
+  it('schedule-with-labels', async () => {
+    const { follow } = await shop();
+    const out = await follow('schedule-with-labels.md');
+    expect(out).toMatch(/^shop-web:backup +backup +\d{4}-\d\d-\d\d 03:00:00/m);
+    expect(out).toMatch(/^shop-web:forget +forget +after shop-web:backup$/m);
+    expect(out).toMatch(/^labels:prune +prune +\d{4}/m);
+    expect(out).toContain('labels alone is right: 4 jobs, 0 repositories');
+    expect(out).toMatch(/info {2}labels: 4 jobs came/);
+    expect(out).toMatch(/snapshot \S+ of shop-web: 1 volume/);
+    expect(out).toContain('VOLBAK_YAML is right: 0 jobs, 0 repositories');
+  });
+
+  it('from-offen', async () => {
+    const { follow, files } = await shop();
+    const out = await follow('../from-offen.md');
+    expect(out).toContain('volbak.yaml is right: 3 jobs, 1 repository');
+    expect(out).toMatch(/^shop-db:forget +forget +after shop-db:backup$/m);
+    expect(out).toMatch(/snapshot \S+ of shop-db: 1 volume/);
+    expect(out).toMatch(/dump$/m);
+    expect(await files('shop-db-data')).toBe(CONTENT);
+    for (const volume of ['shop-app', 'shop-app-again'])
+      expect(await files(volume), volume).toBe('./readme\n');
+    const { a } = engines();
+    expect(await docker(a, 'inspect', '-f', '{{.State.Running}}', 'shop-db')).toBe('true');
+  });
+
   it('is all of the pages', async () => {
     const { readdir } = await import('node:fs/promises');
     const pages = (await readdir(path.join(projectRoot, 'docs/how-to'))).sort();
@@ -249,6 +275,7 @@ describe('docs/how-to: every command of every page', () => {
       'restore-without-volbak.md',
       'run-something-on-volumes.md',
       'schedule-backups.md',
+      'schedule-with-labels.md',
     ]);
   });
 });

@@ -111,7 +111,7 @@ function compare(source: Source, target: Target, tool: Tool, single?: string): v
 export class Cases {
   private readonly bench: Bench;
   private readonly say: (text: string) => void;
-  private readonly source: Source;
+  readonly source: Source;
   /** Volumes of restores that were measured. */
   private restored: string[] = [];
   readonly result: SetResult;

@@ -6,6 +6,7 @@ import { burstCost, daemonTable, idleCost } from './daemon.ts';
 import { type DataSet, databaseSet, GB, largeSet, mediaSet, smallSet, treeSet } from './data/sets.ts';
 import { machine } from './machine.ts';
 import { median, run } from './measure.ts';
+import { MigrateCases, type MigrateFigures } from './migrate.ts';
 import { options } from './options.ts';
 import { plot } from './plot.ts';
 import { growthTable, method, table } from './report.ts';
@@ -17,7 +18,7 @@ import { oneLiner, tarInside, tarPiped } from './tools/tar.ts';
 import { bench, type Tool } from './tools/tool.ts';
 import { volbak } from './tools/volbak.ts';
 
-const { host, work, rounds, scale, only, large, million, stores, daemon } = options();
+const { host, work, rounds, scale, only, large, million, stores, migrate, daemon } = options();
 const root = path.resolve(import.meta.dirname, '..');
 const launcher = path.join(root, 'bin/volbak');
 const say = (text: string) => process.stderr.write(`${text}\n`);
@@ -100,6 +101,20 @@ async function measureDaemon(): Promise<string[]> {
   return daemonTable(idle, await burstCost(at, 1000, 4));
 }
 
+async function migrateFigures(): Promise<MigrateFigures> {
+  const { BENCH_OTHER: other = '' } = process.env;
+  const cases = new Cases(setup, { ...treeSet(scale), name: 'migrate' }, say);
+  const there = bench(other, work, path.dirname(new URL(other).pathname));
+  const measured = new MigrateCases(setup, there, cases.source, launcher);
+  for (let round = 0; round < rounds; round++) {
+    say(`migrate, round ${round + 1} of ${rounds}`);
+    await measured.round();
+  }
+  measured.close();
+  cases.close();
+  return measured.figures(cases.result.size);
+}
+
 async function main(): Promise<void> {
   mkdirSync(path.join(work, 'state'));
   const described = machine(host, work, path.join(root, 'node_modules/node/bin/node'));
@@ -140,6 +155,8 @@ async function main(): Promise<void> {
   }
   if (stores) tables.push(...(await storesTable()));
   if (daemon) tables.push(...(await measureDaemon()));
+  const migrated = migrate ? await migrateFigures() : { lines: [], verdicts: [] };
+  tables.push(...migrated.lines);
   const notes = path.join(root, 'bench/notes.md');
   const text = [
     '# Measurements',
@@ -148,7 +165,7 @@ async function main(): Promise<void> {
     '',
     '## What must be reached',
     '',
-    ...verdicts(results, grown, await versionSeconds()),
+    ...verdicts(results, grown, await versionSeconds(), migrated.verdicts),
     '',
     ...(existsSync(notes) ? [readFileSync(notes, 'utf8').trim(), ''] : []),
     '![Seconds of all cases and tools](results.svg)',

@@ -12,6 +12,7 @@ export interface Options {
   million: boolean;
   stores: boolean;
   daemon: boolean;
+  migrate: boolean;
 }
 
 /** Arguments of main.ts; raises on what makes no sense, before minutes have passed. */
@@ -26,6 +27,7 @@ export function options(): Options {
       million: { type: 'boolean', default: false },
       stores: { type: 'boolean', default: false },
       daemon: { type: 'boolean', default: false },
+      migrate: { type: 'boolean', default: false },
     },
   });
   const [host = '', work = ''] = positionals;
@@ -44,5 +46,6 @@ export function options(): Options {
     million: values.million,
     stores: values.stores,
     daemon: values.daemon,
+    migrate: values.migrate,
   };
 }

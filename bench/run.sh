@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # npm run bench: prepares the machine, starts a private engine, measures, prints a table, writes bench/results.md.
-#   npm run bench -- [--runs 5] [--gigabytes 1.3] [--only name,...] [--large] [--million] [--stores] [--daemon]
+#   npm run bench -- [--runs 5] [--gigabytes 1.3] [--only name,...] [--large] [--million] [--stores] [--migrate] [--daemon]
 #   --only: sets of data (tree, database, small, media), cases (first, unchanged, restore, single, export, archive, changed,
 #     byte, added, touched, renamed) or both (tree-first); first comes always
 #   --large: 10 GB and how time grows, one round (needs 50 GB); --million: 1,000,000 small files, one round
 #   --daemon: what `volbak daemon` costs, idle and with 1,000 jobs at once; with --only daemon that alone
 #   --stores: S3 (Ceph) and SFTP (OpenSSH) on this machine
+#   --migrate: from this engine to a second one beside tar, how long containers stand still, and drills beside restores
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 test/support/packages.sh dockerd=docker.io docker=docker.io iptables=iptables zstd=zstd busybox=busybox-static xz=xz-utils \
@@ -28,9 +29,13 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-echo "starting a private engine ..." >&2
-host=$(test/support/engines.sh start "$work/e" a)
-test/support/images.sh "$host" toolbox
+only=a
+[[ " $* " != *" --migrate "* ]] || only=
+echo "starting private engines ..." >&2
+mapfile -t hosts < <(test/support/engines.sh start "$work/e" ${only:+"$only"})
+host=${hosts[0]} BENCH_OTHER=${hosts[1]:-}
+export BENCH_OTHER
+for engine in "${hosts[@]}"; do test/support/images.sh "$engine" toolbox; done
 if [[ " $* " == *" --stores "* ]]; then
   echo "starting Ceph's S3 gateway and an sshd ..." >&2
   BENCH_S3=$(test/support/ceph.sh start "$work/ceph" 18480 18789)

@@ -2,7 +2,7 @@ import type { SetResult } from './cases.ts';
 import { bytes, Figures, MB, MiB, PEERS, PLAIN } from './figures.ts';
 
 /** One line of what must be reached. */
-interface Verdict {
+export interface Verdict {
   what: string;
   against: string;
   needed: string;
@@ -103,9 +103,14 @@ function memory(f: Figures): Verdict[] {
 
 /**
  * The table of what must be reached, with what was; lines that nothing was measured for are left out. Of `growth` only
- * the memory counts.
+ * the memory counts. `more` are judged already.
  */
-export function verdicts(results: SetResult[], growth: SetResult[], versionSeconds: number): string[] {
+export function verdicts(
+  results: SetResult[],
+  growth: SetResult[],
+  versionSeconds: number,
+  more: Verdict[],
+): string[] {
   const f = new Figures(results);
   const sets = results.map(({ set }) => set.name);
   const plain = 'tar and zstd -3 -T0 (best of piped and inside)';
@@ -127,6 +132,7 @@ export function verdicts(results: SetResult[], growth: SetResult[], versionSecon
       ...speed(f, set, 'restore', ['restic'], 'restic', 1.3),
     ]),
     ...memory(new Figures([...results, ...growth])),
+    ...more,
     {
       what: '`volbak --version`',
       against: '',

@@ -9,6 +9,7 @@ import * as diff from './commands/diff.ts';
 import * as doctor from './commands/doctor.ts';
 import * as drill from './commands/drill.ts';
 import * as exporting from './commands/export.ts';
+import * as fleet from './commands/fleet.ts';
 import * as forget from './commands/forget.ts';
 import * as handle from './commands/handle.ts';
 import * as helper from './commands/helper.ts';
@@ -58,6 +59,7 @@ const COMMANDS = [
   migrate,
   recipes,
   daemon,
+  fleet,
   run,
   schedule,
   validate,
@@ -76,6 +78,9 @@ const SHOWING = new Set([
   'doctor',
   'helper',
   'key',
+  // fleet status and fleet node
+  'status',
+  'node',
   'recipes',
   'schedule',
   'validate',

@@ -226,7 +226,7 @@ export class Runtime {
       log: (message) => this.output.emit({ event: 'info', message }),
       ...(requested === undefined ? {} : { requested }),
     });
-    if (image.origin !== 'local')
+    if (image.origin !== 'local' && image.origin !== 'own')
       this.output.emit({ event: 'helper-image', image: image.name, origin: image.origin });
     return { engine, image: image.name, lane: this.options.lane ?? 'auto', signal: this.signal };
   }

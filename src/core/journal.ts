@@ -28,9 +28,12 @@ async function removeNote(path: string): Promise<void> {
 /** Promises on disk, in a directory of the state directory: replayed by the next command when their process is dead. */
 export class Journal<T> {
   readonly #directory: string;
+  readonly #isGone: (owner: string) => boolean;
 
-  constructor(directory: string) {
+  /** `isGone` knows more of processes that are not of this host: those of containers that ended. */
+  constructor(directory: string, isGone: (owner: string) => boolean = () => false) {
     this.#directory = directory;
+    this.#isGone = isGone;
   }
 
   /** Writes a note durably. */
@@ -60,7 +63,9 @@ export class Journal<T> {
       const note = { remove: () => removeNote(path) };
       try {
         const entry = JSON.parse(await readFile(path, 'utf8')) as JournalEntry<T>;
-        if (processState(entry.owner) === 'dead') found.push({ body: entry.body, note });
+        const state = processState(entry.owner);
+        if (state === 'dead' || (state === 'elsewhere' && this.#isGone(entry.owner)))
+          found.push({ body: entry.body, note });
       } catch {
         // Being written by another process right now, or cut off: nothing was done under it yet.
       }

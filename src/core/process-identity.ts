@@ -16,15 +16,52 @@ function startOf(pid: number): string | undefined {
   }
 }
 
+/** The id of a container as mountinfo (proc(5)) of a process in it tells: engines put /etc/hostname there. */
+export function containerIdIn(mountinfo: string): string | undefined {
+  for (const line of mountinfo.split('\n')) {
+    const [, , , root = '', target] = line.split(' ');
+    if (target === '/etc/hostname') return /\/([0-9a-f]{64})\/(?:userdata\/)?hostname$/.exec(root)?.[1];
+  }
+  return undefined;
+}
+
+let ownContainer: { id: string | undefined } | undefined;
+
+/** The id of the container that this process runs in, if it does. */
+export function containerId(): string | undefined {
+  if (ownContainer) return ownContainer.id;
+  let id: string | undefined;
+  try {
+    id = containerIdIn(readFileSync('/proc/self/mountinfo', 'utf8'));
+  } catch {
+    // No /proc: no container, as far as anybody can tell.
+  }
+  ownContainer = { id };
+  return id;
+}
+
+/**
+ * Where pids mean the same. Each container has pids of its own, while its host name may be another one's, or that of the
+ * machine itself: so its id stands for it.
+ */
+function host(): string {
+  return containerId()?.slice(0, 12) ?? hostname();
+}
+
 /** Names a process, this one unless told, so that a later one can tell whether it still lives: a pid alone is used again. */
 export function processIdentity(pid = process.pid): string {
-  return `${hostname()}:${pid}:${startOf(pid) ?? '0'}`;
+  return `${host()}:${pid}:${startOf(pid) ?? '0'}`;
+}
+
+/** The container that a process named by `processIdentity` ran in: the first 12 digits of its id. */
+export function containerOf(identity: string): string | undefined {
+  return /^([0-9a-f]{12}):\d+:\d+$/.exec(identity)?.[1];
 }
 
 /** Whether a process named by `processIdentity` still runs; 'elsewhere' where it ran on another host. */
 export function processState(identity: string): 'alive' | 'dead' | 'elsewhere' {
-  const [start = '', pidText = '', ...host] = identity.split(':').reverse();
-  if (host.reverse().join(':') !== hostname()) return 'elsewhere';
+  const [start = '', pidText = '', ...name] = identity.split(':').reverse();
+  if (name.reverse().join(':') !== host()) return 'elsewhere';
   return stateOf(Number(pidText), start);
 }
 
@@ -41,7 +78,7 @@ function stateOf(pid: number, start: string): 'alive' | 'dead' {
 
 /** The host in a few letters that fit into a file name. */
 function hostTag(): string {
-  return createHash('sha256').update(hostname()).digest('hex').slice(0, 8);
+  return createHash('sha256').update(host()).digest('hex').slice(0, 8);
 }
 
 /** This process's identity as part of a file name: `<host>-<pid>-<start>`. */
@@ -51,7 +88,7 @@ export function processTag(): string {
 
 /** The same as `processState` for a tag; 'elsewhere' also for what is no tag. */
 export function tagState(tag: string): 'alive' | 'dead' | 'elsewhere' {
-  const [, host, pid, start] = /^([0-9a-f]{8})-(\d{1,10})-(\d{1,20})$/.exec(tag) ?? [];
-  if (host !== hostTag() || start === undefined) return 'elsewhere';
+  const [, where, pid, start] = /^([0-9a-f]{8})-(\d{1,10})-(\d{1,20})$/.exec(tag) ?? [];
+  if (where !== hostTag() || start === undefined) return 'elsewhere';
   return stateOf(Number(pid), start);
 }

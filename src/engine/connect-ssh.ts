@@ -1,19 +1,12 @@
-import { readFile } from 'node:fs/promises';
 import { Agent } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { ConnectConfig } from 'ssh2';
 import { isVolbakError, type VolbakError } from '../core/errors.ts';
-import {
-  checkHostKey,
-  hostKeyAlgorithms,
-  hostKeyFingerprint,
-  hostKeyName,
-  type KnownHostEntry,
-  keyTypeOf,
-  parseKnownHosts,
-} from '../core/known-hosts.ts';
+import { readKnownHosts, refuseHostKey } from '../core/host-key.ts';
+import { hostKeyAlgorithms, type KnownHostEntry } from '../core/known-hosts.ts';
 import { type Logins, loginMethods } from '../core/ssh-login.ts';
-import { DIAL_COMMAND, DialStdio, sshError } from './connect-ssh-socket.ts';
+import { IDLE_MS, NoRoom, SshLink } from './connect-ssh-link.ts';
+import { sshError } from './connect-ssh-socket.ts';
 import type { SshEndpoint } from './endpoint.ts';
 
 type Ssh2 = typeof import('ssh2');
@@ -22,7 +15,8 @@ type Done = (error: Error | null, socket?: Duplex) => void;
 const KEEPALIVE_MS = 15_000;
 
 /**
- * An HTTP agent whose connections are `docker system dial-stdio` over ssh, one ssh connection a request.
+ * An HTTP agent whose connections are `docker system dial-stdio` over ssh, channels of as few ssh connections as can be: to
+ * log in anew for each request takes longer than most requests.
  *
  * docker-modem has one of its own, but that gives up at a dead ssh agent even where key files work, brings the
  * process down where the server refuses the command, hides what the command said, and takes a connection that was
@@ -41,9 +35,12 @@ class SshAgent extends Agent {
   private readonly knownHosts: KnownHostEntry[];
   private readonly logins: Logins;
   private readonly timeoutMs: number;
+  private links: SshLink[] = [];
+  private readonly idle = new WeakMap<Duplex, NodeJS.Timeout>();
 
   constructor(ssh2: Ssh2, endpoint: SshEndpoint, known: KnownHostEntry[], logins: Logins, timeoutMs: number) {
-    super({ keepAlive: false });
+    // A command that runs already serves the next request, too: to start one takes longer than most requests.
+    super({ keepAlive: true, maxFreeSockets: 2 });
     this.ssh2 = ssh2;
     this.endpoint = endpoint;
     this.knownHosts = known;
@@ -53,42 +50,53 @@ class SshAgent extends Agent {
 
   /** Called by node:http for each request; the answer goes to `done`. */
   override createConnection(_options: unknown, done: Done): undefined {
-    const client = new this.ssh2.Client();
-    let socket: DialStdio | undefined;
+    this.dial().then(
+      (socket) => done(null, socket),
+      (error: Error) => done(error),
+    );
+    return undefined;
+  }
+
+  /** Called by node:http when a request has ended well: whether its socket is kept for the next one. */
+  override keepSocketAlive(socket: Duplex): boolean {
+    this.idle.set(socket, setTimeout(() => socket.destroy(), IDLE_MS).unref());
+    return true;
+  }
+
+  /** Called by node:http before a kept socket gets the next request. */
+  override reuseSocket(socket: Duplex): void {
+    clearTimeout(this.idle.get(socket));
+    this.idle.delete(socket);
+  }
+
+  /** A channel of a connection that has room, or of a new one. */
+  private async dial(): Promise<Duplex> {
+    for (;;) {
+      this.links = this.links.filter((link) => !link.isOver);
+      const link = this.links.find(({ isFree }) => isFree) ?? this.connect();
+      try {
+        return await link.open();
+      } catch (error) {
+        if (!(error instanceof NoRoom)) throw error;
+      }
+    }
+  }
+
+  private connect(): SshLink {
     let refusal: VolbakError | undefined;
-    let answered = false;
-    const fail = (error: Error) => {
-      client.end();
-      socket?.destroy(error);
-      if (!answered) done(error);
-      answered = true;
-    };
-    client.on('error', (error: Error & { level?: string }) => {
-      // A dead agent is not the end: the next login method follows.
-      if (error.level !== 'agent') fail(refusal ?? this.explain(error));
-    });
-    client.on('close', () => {
-      if (!answered) fail(this.unreachable('closed the ssh connection at once'));
-    });
-    client.on('ready', () => {
-      client.exec(DIAL_COMMAND, (error, channel) => {
-        if (error) return fail(this.unreachable(`refuses to run "${DIAL_COMMAND}": ${error.message}`));
-        if (answered) return client.end();
-        answered = true;
-        socket = new DialStdio(channel, this.endpoint, () => client.end());
-        done(null, socket);
-      });
-    });
     const verify = (key: Buffer) => {
-      refusal = this.refuseHostKey(key);
+      const refused = refuseHostKey(this.knownHosts, this.endpoint, key);
+      refusal = refused && this.unreachable(refused.what, refused.hint);
       return refusal === undefined;
     };
-    try {
-      client.connect(this.config(verify));
-    } catch (error) {
-      fail(this.explain(error as Error));
-    }
-    return undefined;
+    const link = new SshLink({
+      endpoint: this.endpoint,
+      client: new this.ssh2.Client(),
+      config: this.config(verify),
+      explain: (error) => refusal ?? this.explain(error),
+    });
+    this.links.push(link);
+    return link;
   }
 
   private config(hostVerifier: (key: Buffer) => boolean): ConnectConfig {
@@ -104,27 +112,6 @@ class SshAgent extends Agent {
       authHandler: [...this.logins.methods],
       algorithms: { serverHostKey } as ConnectConfig['algorithms'],
     };
-  }
-
-  private refuseHostKey(key: Buffer): VolbakError | undefined {
-    const { host, port, knownHostsFiles } = this.endpoint;
-    const verdict = checkHostKey(this.knownHosts, host, port, key);
-    if (verdict === 'known') return undefined;
-    const shown = `${keyTypeOf(key)} ${hostKeyFingerprint(key)}`;
-    const name = hostKeyName(host, port);
-    if (verdict === 'unknown') {
-      const portFlag = port === 22 ? '' : ` -p ${port}`;
-      return this.unreachable(
-        `has a host key (${shown}) that known_hosts does not list`,
-        `If that is its key, connect once with: ssh${portFlag} ${this.endpoint.user}@${host}. Or add it with: ssh-keyscan${portFlag} ${host} >> ${knownHostsFiles[0]}`,
-      );
-    }
-    if (verdict === 'revoked')
-      return this.unreachable(`shows a host key (${shown}) that known_hosts marks as revoked`);
-    return this.unreachable(
-      `shows another host key (${shown}) than known_hosts lists for ${name}: somebody may be in between`,
-      `If the host was really reinstalled, remove the old key with: ssh-keygen -R '${name}' -f ${knownHostsFiles[0]}`,
-    );
   }
 
   private explain(error: Error & { level?: string; code?: unknown }): Error {
@@ -146,9 +133,4 @@ class SshAgent extends Agent {
   private unreachable(what: string, hint?: string, cause?: unknown): VolbakError {
     return sshError(this.endpoint, what, hint, cause);
   }
-}
-
-async function readKnownHosts(files: string[]): Promise<KnownHostEntry[]> {
-  const texts = await Promise.all(files.map((file) => readFile(file, 'utf8').catch(() => '')));
-  return texts.flatMap(parseKnownHosts);
 }

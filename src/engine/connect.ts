@@ -6,6 +6,7 @@ import { messageOf, VolbakError } from '../core/errors.ts';
 import { explainConnectError } from './connect-errors.ts';
 import { sshHttpAgent } from './connect-ssh.ts';
 import type { Endpoint, TcpEndpoint } from './endpoint.ts';
+import { findOwnContainer, type OwnContainer } from './own-container.ts';
 
 export interface EngineInfo {
   id: string;
@@ -21,6 +22,8 @@ export interface EngineInfo {
   selinux: boolean;
   /** Reached through a unix socket: most likely it is this machine's own engine, but only a probe can tell. */
   isLocal: boolean;
+  /** Set where this process runs in a container of that engine. */
+  ownContainer?: OwnContainer;
 }
 
 export interface EngineConnection {
@@ -65,7 +68,12 @@ export async function connect(endpoint: Endpoint, options: ConnectOptions = {}):
     const apiVersion = negotiate(endpoint, version);
     (docker.modem as { version?: string }).version = `v${apiVersion}`;
     const info = await getJson<InfoAnswer>(docker, '/info', signal);
-    return { docker, endpoint, info: describe(endpoint, apiVersion, version, info) };
+    const ownContainer = await findOwnContainer(docker);
+    return {
+      docker,
+      endpoint,
+      info: { ...describe(endpoint, apiVersion, version, info), ...(ownContainer && { ownContainer }) },
+    };
   } catch (error) {
     options.signal?.throwIfAborted();
     throw explainConnectError(deadline.aborted ? deadline.reason : error, endpoint, timeoutMs);

@@ -1,11 +1,10 @@
 import type Dockerode from 'dockerode';
 import { VolbakError } from '../core/errors.ts';
-import { processIdentity } from '../core/process-identity.ts';
 import { sleep } from '../core/sleep.ts';
 import type { EngineConnection } from './connect.ts';
 import { demultiplex } from './demux.ts';
 import { attachTo, engineError, type HelperMount, removeLeftover, waitForExit } from './helper.ts';
-import { HELPER_LABEL, OWNER_LABEL } from './labels.ts';
+import { HELPER_LABEL, ownerLabels } from './labels.ts';
 import { putSecrets } from './secret-files.ts';
 
 /** A container of the user's own making that works on another one's volumes. */
@@ -52,7 +51,7 @@ function createOptions(engine: EngineConnection, spec: HandlerSpec): Dockerode.C
     AttachStdout: true,
     AttachStderr: true,
     Tty: false,
-    Labels: { [HELPER_LABEL]: 'handler', [OWNER_LABEL]: processIdentity() },
+    Labels: { [HELPER_LABEL]: 'handler', ...ownerLabels(engine) },
     HostConfig: {
       // Never AutoRemove: with the source container gone, it would take its anonymous volumes along.
       AutoRemove: false,

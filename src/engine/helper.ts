@@ -1,10 +1,9 @@
 import type { Duplex, Readable, Writable } from 'node:stream';
 import type Dockerode from 'dockerode';
 import { isVolbakError, messageOf, VolbakError } from '../core/errors.ts';
-import { processIdentity } from '../core/process-identity.ts';
 import type { EngineConnection } from './connect.ts';
 import { demultiplex } from './demux.ts';
-import { HELPER_LABEL, OWNER_LABEL } from './labels.ts';
+import { HELPER_LABEL, ownerLabels } from './labels.ts';
 
 /** Capabilities that reading any volume takes, and no more. */
 export const READ_CAPABILITIES = ['DAC_READ_SEARCH'];
@@ -69,7 +68,7 @@ function createOptions(engine: EngineConnection, spec: HelperSpec): Dockerode.Co
     OpenStdin: spec.stdin ?? false,
     StdinOnce: spec.stdin ?? false,
     Tty: false,
-    Labels: { [HELPER_LABEL]: spec.purpose, [OWNER_LABEL]: processIdentity() },
+    Labels: { [HELPER_LABEL]: spec.purpose, ...ownerLabels(engine) },
     HostConfig: {
       // Never AutoRemove: with the source container gone, it would take its anonymous volumes along.
       AutoRemove: false,

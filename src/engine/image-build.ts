@@ -4,6 +4,7 @@ import type { Pack } from 'tar-stream';
 import type { EngineConnection } from './connect.ts';
 import { engineMessage, followEngineCall, helperError } from './image-progress.ts';
 import { filesOf, findTools, type PackedFile, TOOL_DIRS } from './image-tools.ts';
+import { HELPER_IMAGE_LABEL } from './labels.ts';
 
 export interface BuildOptions {
   /** volbak's own version: the tag of the image. */
@@ -96,7 +97,7 @@ function importTar(
     repo: name.slice(0, separator),
     tag: name.slice(separator + 1),
     message: `volbak ${version}: GNU tools of the machine that built it`,
-    changes: [`LABEL io.volbak.helper=${version}`, 'ENV PATH=/usr/bin', 'ENV LC_ALL=C'],
+    changes: [`LABEL ${HELPER_IMAGE_LABEL}=${version}`, 'ENV PATH=/usr/bin', 'ENV LC_ALL=C'],
     abortSignal: signal,
   });
 }

@@ -1,7 +1,6 @@
-import { processIdentity } from '../core/process-identity.ts';
 import type { EngineConnection } from './connect.ts';
 import { engineError, removeLeftover, statusOf } from './helper.ts';
-import { HELPER_LABEL, OWNER_LABEL } from './labels.ts';
+import { HELPER_LABEL, ownerLabels } from './labels.ts';
 
 /**
  * What an image has at a path, as the tar of Docker's archive API; nothing runs. `use` is given undefined where the
@@ -17,7 +16,7 @@ export async function withImageFiles<T>(
     Image: image,
     Entrypoint: ['/volbak-never-runs'],
     Cmd: [],
-    Labels: { [HELPER_LABEL]: 'image-files', [OWNER_LABEL]: processIdentity() },
+    Labels: { [HELPER_LABEL]: 'image-files', ...ownerLabels(engine) },
     HostConfig: { NetworkMode: 'none', AutoRemove: false },
   });
   try {

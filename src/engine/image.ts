@@ -3,6 +3,7 @@ import { messageOf } from '../core/errors.ts';
 import type { EngineConnection } from './connect.ts';
 import { buildHelperImage, helperImageName, whyNotBuildable } from './image-build.ts';
 import { engineMessage, followEngineCall, helperError, isNotFound } from './image-progress.ts';
+import { HELPER_IMAGE_LABEL } from './labels.ts';
 
 export { buildHelperImage, helperImageName } from './image-build.ts';
 export { copyImage, exportImage, imageId, loadImage } from './image-copy.ts';
@@ -16,7 +17,8 @@ const PULL_STALL_MS = 20_000;
 export interface HelperImage {
   name: string;
   id: string;
-  origin: 'requested' | 'local' | 'pulled' | 'built';
+  /** 'own': of the container that volbak itself runs in. */
+  origin: 'requested' | 'local' | 'own' | 'pulled' | 'built';
   /** The paths of the image's own VOLUMEs: each container of it gets anonymous ones, to be removed by name. */
   volumes: string[];
 }
@@ -41,10 +43,12 @@ export async function chooseHelperImage(
 ): Promise<HelperImage> {
   if (options.requested) return requestedImage(engine, options.requested, options);
   const own = helperImageName(options.version);
-  for (const name of [own, PUBLIC_HELPER_IMAGE]) {
-    const image = await findImage(engine, name);
-    if (image) return toHelper(name, image, 'local');
-  }
+  const made = await findImage(engine, own);
+  if (made) return toHelper(own, made, 'local');
+  const around = await imageAround(engine);
+  if (around) return around;
+  const known = await findImage(engine, PUBLIC_HELPER_IMAGE);
+  if (known) return toHelper(PUBLIC_HELPER_IMAGE, known, 'local');
   const obstacles: string[] = [];
   for (const way of [pullPublic, buildOwn]) {
     const helper = await way(engine, options, obstacles);
@@ -54,6 +58,14 @@ export async function chooseHelperImage(
     `The engine at ${engine.endpoint.label} has no helper image and none can be had: ${obstacles.join('; ')}.`,
     `Name one with --helper-image, run "volbak helper build" where engine and machine are alike, or bring ${own} there with docker save and docker load.`,
   );
+}
+
+/** The image that volbak itself runs in, where that says of itself that it is fit for helpers: it is there already. */
+async function imageAround(engine: EngineConnection): Promise<HelperImage | undefined> {
+  const { ownContainer } = engine.info;
+  const image = ownContainer && (await findImage(engine, ownContainer.image));
+  if (!image || image.Config?.Labels?.[HELPER_IMAGE_LABEL] === undefined) return undefined;
+  return toHelper(image.RepoTags?.[0] ?? image.Id, image, 'own');
 }
 
 async function requestedImage(

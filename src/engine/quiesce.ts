@@ -1,8 +1,11 @@
+import type Dockerode from 'dockerode';
 import { messageOf, VolbakError } from '../core/errors.ts';
 import type { Journal } from '../core/journal.ts';
 import type { EngineConnection } from './connect.ts';
-import { statusOf } from './helper.ts';
-import { containersUsing } from './source.ts';
+import { engineError, statusOf } from './helper.ts';
+import { containersUsing, findVolume } from './source.ts';
+import { type RunningContainer, stopOrder } from './stop-order.ts';
+import { swarmServiceOf } from './swarm-task.ts';
 
 /** Directory of the journal of what was stopped, below the state directory. */
 export const QUIESCE_JOURNAL = 'quiesced';
@@ -14,7 +17,7 @@ export interface QuiescedContainer {
   name: string;
 }
 
-/** What a journal must hold to start everything again. */
+/** What a journal must hold to start everything again, in the order in which it was stopped. */
 export interface QuiesceNote {
   engineId: string;
   mode: QuiesceMode;
@@ -30,27 +33,79 @@ export interface Quiesced {
 }
 
 /**
- * Stops or pauses every running container that uses one of the volumes, not only the one that was named: Docker does
- * no locking. What is stopped is written to the journal first.
+ * Who has to stand still: every running container that uses one of the volumes, not only the one that was named, as Docker
+ * does no locking; before a stop also whoever shares a namespace with one of them. In the order in which to stop them.
+ * Raises USAGE where a stop would lose data.
  */
-export async function quiesce(
+export async function planQuiesce(
   engine: EngineConnection,
   mode: QuiesceMode,
   volumes: readonly string[],
+): Promise<QuiescedContainer[]> {
+  const users = new Set<string>();
+  for (const volume of volumes)
+    for (const { Id, State } of await containersUsing(engine, volume)) if (halts(mode, State)) users.add(Id);
+  if (users.size === 0) return [];
+  const listed = (await engine.docker.listContainers()).filter(({ State }) => halts(mode, State));
+  const running: Running[] = [];
+  for (const container of listed) {
+    const found = await describe(engine, container);
+    if (found) running.push(found);
+  }
+  const order = stopOrder(running, users);
+  // Whoever shares a namespace with what is paused only has to wait.
+  const list = mode === 'stop' ? order : order.filter(({ id }) => users.has(id));
+  if (mode === 'stop') {
+    for (const container of list) assertOutlivesStop(container);
+    await assertNotInMemory(engine, volumes);
+  }
+  return list.map(({ id, name }) => ({ id, name }));
+}
+
+/** One that is being started again and again may write in the middle; but only one that runs can be paused. */
+function halts(mode: QuiesceMode, state: string): boolean {
+  return state === 'running' || (mode === 'stop' && state === 'restarting');
+}
+
+interface Running extends RunningContainer {
+  autoRemove: boolean;
+}
+
+/** Undefined where it is gone meanwhile. */
+async function describe(
+  engine: EngineConnection,
+  { Id, Names, Labels }: Dockerode.ContainerInfo,
+): Promise<Running | undefined> {
+  try {
+    const { HostConfig } = await engine.docker.getContainer(Id).inspect();
+    const { NetworkMode, PidMode, IpcMode, AutoRemove } = HostConfig;
+    return {
+      id: Id,
+      name: (Names[0] ?? Id).replace(/^\//, ''),
+      labels: Labels ?? {},
+      modes: [NetworkMode, PidMode, IpcMode].filter((name) => name !== undefined),
+      autoRemove: AutoRemove ?? false,
+    };
+  } catch (error) {
+    if (statusOf(error) === 404) return undefined;
+    throw engineError(error, 'cannot look at the containers that run');
+  }
+}
+
+/** Stops or pauses containers in their order. What is stopped is written to the journal first. */
+export async function quiesce(
+  engine: EngineConnection,
+  mode: QuiesceMode,
+  list: readonly QuiescedContainer[],
   journal: Journal<QuiesceNote>,
 ): Promise<Quiesced> {
-  const containers = new Map<string, QuiescedContainer>();
-  for (const volume of volumes) {
-    for (const { Id, Names, State } of await containersUsing(engine, volume)) {
-      if (State === 'running') containers.set(Id, { id: Id, name: (Names[0] ?? Id).replace(/^\//, '') });
-    }
-  }
-  const list = [...containers.values()];
-  if (mode === 'stop') for (const container of list) await assertOutlivesStop(engine, container);
-  const note = await journal.write({ engineId: engine.info.id, mode, containers: list });
+  if (list.length === 0) return { containers: [], resume: async () => {}, release: async () => {} };
+  const note = await journal.write({ engineId: engine.info.id, mode, containers: [...list] });
+  /** Without those that had stopped by themselves meanwhile: they are not ours to start. */
+  const halted: QuiescedContainer[] = [];
   let resumed: Promise<void> | undefined;
   const resume = () => {
-    resumed ??= resumeAll(engine, mode, list).then(() =>
+    resumed ??= resumeAll(engine, mode, halted).then(() =>
       // Nothing is stopped any more: a note that stays only makes the next command look.
       note.remove().catch(() => {}),
     );
@@ -61,24 +116,35 @@ export async function quiesce(
     return resumed;
   };
   try {
-    for (const { id } of list) await halt(engine, mode, id);
+    for (const container of list) {
+      // What a failed request did is not known.
+      halted.push(container);
+      if (!(await halt(engine, mode, container.id))) halted.pop();
+    }
   } catch (error) {
     await resume();
     throw new VolbakError(
       'HANDLER_FAILED',
       `cannot ${mode} the containers that use the volume: ${messageOf(error)}`,
-      {
-        cause: error,
-      },
+      { cause: error },
     );
   }
-  return { containers: list, resume, release };
+  return { containers: halted, resume, release };
 }
 
-/** A container of `docker run --rm` is removed when it stops, and its anonymous volumes with it. Raises USAGE. */
-async function assertOutlivesStop(engine: EngineConnection, { id, name }: QuiescedContainer): Promise<void> {
-  const info = await engine.docker.getContainer(id).inspect();
-  if (!info.HostConfig.AutoRemove) return;
+/**
+ * A container of `docker run --rm` is removed when it stops, and its anonymous volumes with it; one of Swarm's is replaced.
+ * Raises USAGE.
+ */
+function assertOutlivesStop({ name, labels, autoRemove }: Running): void {
+  const service = swarmServiceOf(labels);
+  if (service !== undefined)
+    throw new VolbakError(
+      'USAGE',
+      `container ${name} is a task of service ${service}: Swarm would start another one in its place`,
+      { hint: 'Use --pause with a backup, or scale the service down yourself.' },
+    );
+  if (!autoRemove) return;
   throw new VolbakError(
     'USAGE',
     `container ${name} was started with --rm: stopping it would remove it and its anonymous volumes`,
@@ -86,13 +152,28 @@ async function assertOutlivesStop(engine: EngineConnection, { id, name }: Quiesc
   );
 }
 
-async function halt(engine: EngineConnection, mode: QuiesceMode, id: string): Promise<void> {
+/** A volume in memory is emptied when the last container that uses it stops. Raises USAGE. */
+async function assertNotInMemory(engine: EngineConnection, volumes: readonly string[]): Promise<void> {
+  for (const volume of volumes) {
+    if ((await findVolume(engine, volume))?.Options?.type !== 'tmpfs') continue;
+    throw new VolbakError(
+      'USAGE',
+      `volume ${volume} lives in memory: its content is gone once what uses it is stopped`,
+      { hint: 'Use --pause with a backup.' },
+    );
+  }
+}
+
+/** False where it had stopped already. */
+async function halt(engine: EngineConnection, mode: QuiesceMode, id: string): Promise<boolean> {
   const container = engine.docker.getContainer(id);
   try {
     await (mode === 'stop' ? container.stop() : container.pause());
+    return true;
   } catch (error) {
     // 304: stopped already; 404 and 409: gone, or not running any more.
     if (![304, 404, 409].includes(statusOf(error) ?? 0)) throw error;
+    return false;
   }
 }
 

@@ -1,8 +1,7 @@
 import type Dockerode from 'dockerode';
-import { processIdentity } from '../core/process-identity.ts';
 import type { EngineConnection } from './connect.ts';
 import { engineError, removeLeftover, statusOf } from './helper.ts';
-import { HELPER_LABEL, OWNER_LABEL, SCRATCH_LABEL } from './labels.ts';
+import { HELPER_LABEL, ownerLabels, SCRATCH_LABEL } from './labels.ts';
 
 /** A service started on scratch volumes, without network. */
 export interface ServiceSpec {
@@ -33,9 +32,7 @@ export interface Service {
 }
 
 function createOptions(engine: EngineConnection, spec: ServiceSpec): Dockerode.ContainerCreateOptions {
-  const owner: Record<string, string> = spec.keep
-    ? {}
-    : { [HELPER_LABEL]: 'drill', [OWNER_LABEL]: processIdentity() };
+  const owner: Record<string, string> = spec.keep ? {} : { [HELPER_LABEL]: 'drill', ...ownerLabels(engine) };
   return {
     name: spec.name,
     Image: spec.image,

@@ -2,6 +2,7 @@ import type Dockerode from 'dockerode';
 import { VolbakError } from '../core/errors.ts';
 import type { EngineConnection } from './connect.ts';
 import { engineError, statusOf } from './helper.ts';
+import { findTaskContainer, lastingName, swarmServiceOf } from './swarm-task.ts';
 import { maskSecrets } from './volume-options.ts';
 
 /** A volume (or, on request, a bind mount) to be backed up. */
@@ -60,10 +61,13 @@ export async function inspectContainer(
   engine: EngineConnection,
   name: string,
 ): Promise<Dockerode.ContainerInspectInfo> {
+  const inspect = (id: string) => engine.docker.getContainer(id).inspect();
   try {
-    return await engine.docker.getContainer(name).inspect();
+    return await inspect(name);
   } catch (error) {
     if (statusOf(error) !== 404) throw engineError(error, `cannot inspect container ${name}`);
+    const task = await findTaskContainer(engine, name);
+    if (task !== undefined) return inspect(task);
     throw new VolbakError(
       'NOT_FOUND_IN_ENGINE',
       `there is no container '${name}' in the engine ${engine.info.name}`,
@@ -161,7 +165,8 @@ export async function resolveContainer(
       });
     }
   }
-  return { kind: 'container', name: container.name, container, volumes: [...volumes.values()], leftOut };
+  const lasting = lastingName(container.name, labels);
+  return { kind: 'container', name: lasting, container, volumes: [...volumes.values()], leftOut };
 }
 
 function bindVolume(mount: InspectedMount): SourceVolume {
@@ -189,11 +194,15 @@ function optional<K extends string>(key: K, value: string | undefined): { [P in 
 /** Names of all containers that have at least one volume, sorted. */
 export async function containersWithVolumes(engine: EngineConnection): Promise<string[]> {
   const containers = await engine.docker.listContainers({ all: true });
-  return containers
-    .filter((c) => c.Mounts.some((mount) => mount.Type === 'volume'))
-    .filter((c) => !Object.keys(c.Labels ?? {}).some((label) => label.startsWith('io.volbak.')))
-    .map((c) => (c.Names[0] ?? c.Id).replace(/^\//, ''))
-    .sort();
+  return (
+    containers
+      .filter((c) => c.Mounts.some((mount) => mount.Type === 'volume'))
+      .filter((c) => !Object.keys(c.Labels ?? {}).some((label) => label.startsWith('io.volbak.')))
+      // Swarm keeps the containers of earlier tasks beside the one that runs now.
+      .filter((c) => c.State === 'running' || swarmServiceOf(c.Labels) === undefined)
+      .map((c) => (c.Names[0] ?? c.Id).replace(/^\//, ''))
+      .sort()
+  );
 }
 
 /** Containers that have a volume mounted, running or not. */

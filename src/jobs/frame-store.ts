@@ -14,7 +14,7 @@ export interface FrameStore {
   pool: FramePool;
   writer: FrameWriter;
   pending: PendingFrames;
-  /** Where it is worth it: the store is far away. */
+  /** Where it is worth it: the store is far away, or the index is read again at once. */
   cache: IndexCache | undefined;
   /** Makes frames known that interrupted runs stored, as far as their segments are `present`. */
   resume(present: ReadonlySet<string>): Promise<void>;
@@ -25,12 +25,17 @@ export interface FrameStore {
   close(): Promise<void>;
 }
 
-export function openFrameStore(env: JobEnvironment, repository: Repository): FrameStore {
+/** `keepIndexes`: they are needed again soon, whatever the store. */
+export function openFrameStore(
+  env: JobEnvironment,
+  repository: Repository,
+  { keepIndexes = false } = {},
+): FrameStore {
   const table = FrameTable.create();
   const pool = createFramePool({ table: table.shared });
   const pending = new PendingFrames(env.cacheDirectory, repository.descriptor.id);
   // A host without an identity has nothing else to compare with.
-  const worth = env.cacheIndexes || repository.descriptor.encryption !== null;
+  const worth = keepIndexes || env.cacheIndexes || repository.descriptor.encryption !== null;
   const cache = worth ? new IndexCache(env.cacheDirectory, repository.descriptor.id) : undefined;
   const writer = new FrameWriter({
     store: repository.store,

@@ -3,6 +3,7 @@ import type { EventSink } from '../core/events.ts';
 import { LastWords } from '../core/lines.ts';
 import type { EngineConnection } from '../engine/connect.ts';
 import { type ExecEnd, execIn } from '../engine/exec.ts';
+import type { ResolvedSource } from '../engine/source.ts';
 import type { Hook } from '../recipes/schema.ts';
 
 /** The container whose hooks these are. */
@@ -12,12 +13,37 @@ export interface HookTarget {
   name: string;
 }
 
+/** What is run in a container before something is done with its volumes, and after it. */
+export interface Hooks {
+  before: readonly Hook[];
+  after: readonly Hook[];
+}
+
+export const NO_HOOKS: Hooks = { before: [], after: [] };
+
 /** What an exec's end means for a person; undefined where it ended well. */
 export function execFailure(end: ExecEnd, timeoutMs: number, said: LastWords): string | undefined {
   if (end.kind === 'refused') return `could not be started: ${end.why}`;
   if (end.kind === 'timeout') return `did not end within ${timeoutMs / 1000} s`;
   if (end.code === 0) return undefined;
   return `ended with exit code ${end.code}${said.complaint === '' ? '' : `: ${said.complaint}`}`;
+}
+
+/** Where hooks of a source run: in its container. Undefined where there are none. Raises USAGE for a volume by itself. */
+export function hookTarget(
+  engine: EngineConnection,
+  { name, container }: ResolvedSource,
+  { before, after }: Hooks,
+): HookTarget | undefined {
+  if (before.length + after.length === 0) return undefined;
+  if (container) return { engine, id: container.id, name: container.name };
+  throw new VolbakError(
+    'USAGE',
+    `the recipe has hooks, and ${name} is a volume, not a container to run them in`,
+    {
+      hint: 'Name the container that uses it.',
+    },
+  );
 }
 
 async function runHook(
@@ -58,11 +84,12 @@ async function runHook(
  * in any case, all of them, also after an interruption. Raises the first failure.
  */
 export async function withHooks<T>(
-  target: HookTarget,
-  hooks: { before: readonly Hook[]; after: readonly Hook[] },
+  target: HookTarget | undefined,
+  hooks: Hooks,
   deps: { emit: EventSink; signal: AbortSignal },
   work: () => Promise<T>,
 ): Promise<T> {
+  if (!target) return work();
   let failure: { error: unknown } | undefined;
   let result: T | undefined;
   try {

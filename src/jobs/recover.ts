@@ -4,6 +4,7 @@ import { plural } from '../core/units.ts';
 import type { EngineConnection } from '../engine/connect.ts';
 import { sweepLanes } from '../engine/lanes/pipe.ts';
 import { MADE_VOLUMES_JOURNAL, type MadeVolume, removeHalfFilled } from '../engine/made-volumes.ts';
+import { endedContainers } from '../engine/own-container.ts';
 import { QUIESCE_JOURNAL, type QuiesceNote, resumeOrphans } from '../engine/quiesce.ts';
 import { sweepLeftovers } from '../engine/sweep.ts';
 import type { EngineContext } from './engine-context.ts';
@@ -30,10 +31,11 @@ export async function recover(
       env.emit({ event: 'warning', message: `an earlier run was killed, and ${what}: ${messageOf(error)}` });
     }
   };
+  const gone = await endedContainers(engine).catch(() => () => false);
   await attempt('what it stopped could not be started again', async () => {
     const started = await resumeOrphans(
       engine,
-      new Journal<QuiesceNote>(`${env.stateDirectory}/${QUIESCE_JOURNAL}`),
+      new Journal<QuiesceNote>(`${env.stateDirectory}/${QUIESCE_JOURNAL}`, gone),
     );
     return started.length > 0 ? `started again: ${started.join(', ')}` : undefined;
   });
@@ -42,7 +44,7 @@ export async function recover(
     return swept > 0 ? `removed ${plural(swept, 'helper container')}` : undefined;
   });
   await attempt('what it was writing into volumes could not be settled', async () => {
-    const journal = new Journal<StageNote>(`${env.stateDirectory}/${STAGES_JOURNAL}`);
+    const journal = new Journal<StageNote>(`${env.stateDirectory}/${STAGES_JOURNAL}`, gone);
     const settled = await settleOrphans(engine.info.id, context, journal);
     return settled.length > 0 ? settled.join('; ') : undefined;
   });
@@ -53,7 +55,7 @@ export async function recover(
   });
   // After the helpers: a volume that one of them holds cannot be removed.
   await attempt('its half-filled volumes could not be removed', async () => {
-    const journal = new Journal<MadeVolume>(`${env.stateDirectory}/${MADE_VOLUMES_JOURNAL}`);
+    const journal = new Journal<MadeVolume>(`${env.stateDirectory}/${MADE_VOLUMES_JOURNAL}`, gone);
     const removed = await removeHalfFilled(engine, journal);
     return removed.length > 0 ? `removed its half-filled volumes: ${removed.join(', ')}` : undefined;
   });

@@ -33,6 +33,16 @@ const hook = z.strictObject({
     .describe('fail: the data is skipped and the run fails; continue: a warning.'),
 });
 
+const hooks = z
+  .strictObject({ before: z.array(hook).default([]), after: z.array(hook).default([]) })
+  .default({ before: [], after: [] })
+  .describe('What to run in the source container; after-hooks run whatever happened.');
+
+const quiesce = z
+  .enum(['none', 'pause', 'stop'])
+  .default('none')
+  .describe('What to do meanwhile with the containers that use the volumes.');
+
 const mount = z.strictObject({
   source: z
     .string()
@@ -70,16 +80,17 @@ const handler = z
       .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]+$/)
       .optional()
       .describe('Keep its standard output as a snapshot that holds a file of this name.'),
-    quiesce: z
-      .enum(['none', 'pause', 'stop'])
-      .default('none')
-      .describe('What to do meanwhile with the containers that use the volumes.'),
-    hooks: z
-      .strictObject({ before: z.array(hook).default([]), after: z.array(hook).default([]) })
-      .default({ before: [], after: [] })
-      .describe('What to run in the source container; after-hooks run whatever happened.'),
+    quiesce,
+    hooks,
   })
   .describe('What `volbak handle` runs on the volumes of a container.');
+
+const backup = z
+  .strictObject({ quiesce, hooks })
+  .describe(
+    'What `volbak backup` does around the reading of the volumes: --stop and --pause come before `quiesce`. `volbak migrate` ' +
+      'runs the hooks around its stop.',
+  );
 
 const drill = z
   .strictObject({
@@ -111,14 +122,16 @@ export const recipeSchema = z
     about: z.string().min(1).describe('One line: what it does.'),
     aliases: z.array(z.string()).default([]).describe('Other names of a built-in recipe.'),
     handler: handler.optional(),
+    backup: backup.optional(),
     drill: drill.optional(),
   })
-  .refine((recipe) => recipe.handler !== undefined || recipe.drill !== undefined, {
-    error: 'it needs a handler, a drill, or both',
+  .refine(({ handler, backup, drill }) => (handler ?? backup ?? drill) !== undefined, {
+    error: 'it needs a handler, a backup, a drill, or several of them',
   });
 
 export type RecipeFile = z.output<typeof recipeSchema>;
 export type HandlerRecipe = NonNullable<RecipeFile['handler']>;
+export type BackupRecipe = NonNullable<RecipeFile['backup']>;
 export type DrillRecipe = NonNullable<RecipeFile['drill']>;
 export type Hook = HandlerRecipe['hooks']['before'][number];
 

@@ -17,6 +17,13 @@ export interface FrameWriterOptions {
   onDurable?(frames: FrameRef[]): void;
 }
 
+/** Counts what was not known before, where several write at the same time. */
+export interface Tally {
+  /** Raw bytes. */
+  newBytes: number;
+  storedBytes: number;
+}
+
 /** Stores frames that are not known yet, in the order in which they were given; the known ones cost nothing. */
 export class FrameWriter {
   readonly names = new SegmentNames();
@@ -69,10 +76,15 @@ export class FrameWriter {
     return ref;
   }
 
-  /** Encodes in threads at once; frames are placed in the order of the calls. */
-  write(batch: EncodeBatch): Promise<FrameHandle[]> {
+  /** How many closed segments may wait in memory for their turn at the store, besides those on their way. */
+  set backlog(segments: number) {
+    this.#segments.backlog = segments;
+  }
+
+  /** Encodes in threads at once; frames are placed in the order of the calls. `tally` counts those of this batch, too. */
+  write(batch: EncodeBatch, tally?: Tally): Promise<FrameHandle[]> {
     const encoded = this.#pool.encode(batch);
-    const placed = this.#tail.then(async () => this.#place(batch, await encoded));
+    const placed = this.#tail.then(async () => this.#place(batch, await encoded, tally));
     // Whoever called hears of a failure through `placed`; the chain only must not go on after one.
     encoded.catch(() => {});
     placed.catch(() => {});
@@ -92,7 +104,7 @@ export class FrameWriter {
     await this.#segments.flush();
   }
 
-  async #place(batch: EncodeBatch, encoded: EncodedBatch): Promise<FrameHandle[]> {
+  async #place(batch: EncodeBatch, encoded: EncodedBatch, tally?: Tally): Promise<FrameHandle[]> {
     const handles: FrameHandle[] = [];
     let at = 0;
     for (let i = 0; i < encoded.known.length; i++) {
@@ -100,13 +112,19 @@ export class FrameWriter {
       const stored = encoded.stored.subarray(at, at + length);
       at += length;
       const raw = batch.frames[i * 2 + 1] as number;
-      handles.push(await this.#placeOne(encoded, i, stored, raw));
+      handles.push(await this.#placeOne(encoded, i, stored, raw, tally));
     }
     encoded.release();
     return handles;
   }
 
-  async #placeOne(encoded: EncodedBatch, i: number, stored: Buffer, raw: number): Promise<FrameHandle> {
+  async #placeOne(
+    encoded: EncodedBatch,
+    i: number,
+    stored: Buffer,
+    raw: number,
+    tally: Tally | undefined,
+  ): Promise<FrameHandle> {
     let known = encoded.known[i] as number;
     // The same frame may have been placed since the thread looked.
     if (known < 0) known = this.table.find(encoded.hashes, i * 32);
@@ -115,6 +133,10 @@ export class FrameWriter {
     const entry = { ...place, length: stored.length, raw };
     this.newBytes += raw;
     this.placedBytes += stored.length;
+    if (tally) {
+      tally.newBytes += raw;
+      tally.storedBytes += stored.length;
+    }
     this.table.add(encoded.hashes, i * 32, entry);
     const number = this.table.find(encoded.hashes, i * 32);
     const handle =

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import pLimit, { type LimitFunction } from 'p-limit';
 import type { Store } from '../store/store.ts';
 import { segmentKey } from './keys.ts';
 
@@ -74,6 +75,11 @@ export class SegmentWriter {
   #length = 0;
   #number = -1;
   readonly #inFlight = new Set<Promise<void>>();
+  readonly #turn: LimitFunction;
+  /** Segments put at the same time. */
+  readonly #parallel: number;
+  /** Closed segments that may wait for their turn in memory; each takes SEGMENT_SIZE. */
+  backlog = 0;
   #failure: unknown;
   /** Names of all segments written, in order. */
   readonly written: string[] = [];
@@ -81,6 +87,8 @@ export class SegmentWriter {
 
   constructor(options: SegmentWriterOptions) {
     this.#options = options;
+    this.#parallel = (options.parallel ?? 1) + 1;
+    this.#turn = pLimit(this.#parallel);
   }
 
   /** Appends one stored frame; resolves when there is room for the next. */
@@ -111,12 +119,13 @@ export class SegmentWriter {
     const name = createHash('sha256').update(bytes).digest('hex');
     this.#options.names.settle(this.#number, name);
     this.written.push(name);
-    const put = this.#put(name, this.#number, bytes).finally(() => {
+    const number = this.#number;
+    const put = this.#turn(() => this.#put(name, number, bytes)).finally(() => {
       this.#inFlight.delete(put);
-      this.#free.push(buffer);
+      if (this.#free.length < this.#parallel) this.#free.push(buffer);
     });
     this.#inFlight.add(put);
-    while (this.#inFlight.size >= (this.#options.parallel ?? 1) + 1) await Promise.race(this.#inFlight);
+    while (this.#inFlight.size >= this.#parallel + this.backlog) await Promise.race(this.#inFlight);
     if (this.#failure) throw this.#failure;
   }
 

@@ -1,7 +1,7 @@
 import type { IndexMember } from '../core/member.ts';
 import type { FrameHandle } from './frame-handle.ts';
 import type { FrameRef } from './frame-ref.ts';
-import type { FrameWriter } from './frame-writer.ts';
+import type { FrameWriter, Tally } from './frame-writer.ts';
 import type { IndexCache } from './index-cache.ts';
 import { IndexWriter } from './index-writer.ts';
 
@@ -14,6 +14,8 @@ export interface VolumeIndexOptions {
   onFailure(error: unknown): void;
   /** Keeps the frames of the index for the next backup. */
   cache?: IndexCache | undefined;
+  /** Counts what the index adds to the store. */
+  tally?: Tally;
 }
 
 /** Frames of the index on their way to the writer at once; each holds its lines in memory. */
@@ -24,11 +26,13 @@ export class VolumeIndex {
   readonly lines: IndexWriter;
   readonly #writer: FrameWriter;
   readonly #frames: Promise<FrameHandle[]>[] = [];
+  readonly #tally: Tally | undefined;
   #underWay = 0;
   #ended: Promise<void> | undefined;
 
-  constructor({ volume, writer, pathHash, onMember, onFailure, cache }: VolumeIndexOptions) {
+  constructor({ volume, writer, pathHash, onMember, onFailure, cache, tally }: VolumeIndexOptions) {
     this.#writer = writer;
+    this.#tally = tally;
     this.lines = new IndexWriter({
       volume,
       table: writer.table,
@@ -42,7 +46,8 @@ export class VolumeIndex {
   #write(raw: Buffer, onFailure: (error: unknown) => void, cache?: IndexCache): Promise<void> | undefined {
     // The writer takes the memory over.
     const kept = cache && Buffer.from(raw);
-    const written = this.#writer.write({ bytes: raw, frames: Uint32Array.of(0, raw.length) });
+    const batch = { bytes: raw, frames: Uint32Array.of(0, raw.length) };
+    const written = this.#writer.write(batch, this.#tally);
     this.#frames.push(written);
     this.#underWay++;
     const ended = written

@@ -1,16 +1,9 @@
-import { appendFile, mkdir, readFile } from 'node:fs/promises';
+import { appendFile, mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Client, ConnectConfig, SFTPWrapper } from 'ssh2';
 import { isVolbakError, messageOf, VolbakError } from '../core/errors.ts';
-import {
-  checkHostKey,
-  hostKeyAlgorithms,
-  hostKeyFingerprint,
-  hostKeyName,
-  type KnownHostEntry,
-  keyTypeOf,
-  parseKnownHosts,
-} from '../core/known-hosts.ts';
+import { readKnownHosts, refuseHostKey } from '../core/host-key.ts';
+import { hostKeyAlgorithms, hostKeyName, type KnownHostEntry, keyTypeOf } from '../core/known-hosts.ts';
 import { loginMethods } from '../core/ssh-login.ts';
 import type { SftpOptions } from './sftp-options.ts';
 
@@ -22,11 +15,6 @@ export interface SftpConnection {
   sftp: SFTPWrapper;
   closed: Promise<void>;
   end(): void;
-}
-
-async function readKnownHosts(files: readonly string[]): Promise<KnownHostEntry[]> {
-  const texts = await Promise.all(files.map((file) => readFile(file, 'utf8').catch(() => '')));
-  return texts.flatMap(parseKnownHosts);
 }
 
 /** Decides about a host's key; what is refused is kept to be raised when ssh2 reports its own error. */
@@ -43,38 +31,18 @@ class HostKeyCheck {
   }
 
   readonly verify = (key: Buffer): boolean => {
-    const { host, port, acceptNew } = this.#options;
-    const verdict = checkHostKey(this.#entries, host, port, key);
-    if (verdict === 'known') return true;
-    if (verdict === 'unknown' && acceptNew) {
+    const refused = refuseHostKey(this.#entries, this.#options, key);
+    if (!refused) return true;
+    const { host, acceptNew } = this.#options;
+    if (refused.verdict === 'unknown' && acceptNew) {
       this.accepted = key;
       return true;
     }
-    this.refusal = this.#refuse(verdict, key);
+    const also = refused.verdict === 'unknown' ? ', or say ?accept-new=true in the URL' : '';
+    const hint = refused.hint === undefined ? {} : { hint: `${refused.hint}${also}` };
+    this.refusal = new VolbakError('STORE_DENIED', `${host} ${refused.what}`, hint);
     return false;
   };
-
-  #refuse(verdict: string, key: Buffer): VolbakError {
-    const { host, port, knownHostsFiles } = this.#options;
-    const shown = `${keyTypeOf(key)} ${hostKeyFingerprint(key)}`;
-    const name = hostKeyName(host, port);
-    if (verdict === 'unknown') {
-      return new VolbakError(
-        'STORE_DENIED',
-        `${host} has a host key (${shown}) that known_hosts does not list`,
-        {
-          hint: `If that is its key: ssh-keyscan -p ${port} ${host} >> ${knownHostsFiles[0]}, or ?accept-new=true in the URL.`,
-        },
-      );
-    }
-    return new VolbakError(
-      'STORE_DENIED',
-      `${host} shows a ${verdict} host key (${shown}): somebody may be in between`,
-      {
-        hint: `If the host was really reinstalled: ssh-keygen -R '${name}' -f ${knownHostsFiles[0]}`,
-      },
-    );
-  }
 }
 
 async function remember(options: SftpOptions, key: Buffer): Promise<void> {

@@ -3,7 +3,12 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { describe, expect, it } from 'vitest';
-import { processIdentity, processState } from '../../src/core/process-identity.ts';
+import {
+  containerIdIn,
+  containerOf,
+  processIdentity,
+  processState,
+} from '../../src/core/process-identity.ts';
 
 describe('processState', () => {
   it('sees this process alive', () => {
@@ -35,5 +40,35 @@ describe('processState', () => {
 
   it('takes text that is no identity for one of elsewhere', () => {
     for (const text of ['', ':', 'x', '::']) expect(processState(text)).toBe('elsewhere');
+  });
+});
+
+describe('the container that a process runs in', () => {
+  const id = 'a1'.repeat(32);
+  const line = (root: string, target: string) =>
+    `700 690 254:0 ${root} ${target} rw,relatime - ext4 /dev/vda rw`;
+
+  it.each([
+    ['Docker', `/var/lib/docker/containers/${id}/hostname`],
+    ['Podman', `/var/lib/containers/storage/overlay-containers/${id}/userdata/hostname`],
+  ])('is known by the file that %s mounts', (_, root) => {
+    const lines = [
+      line('/x', '/'),
+      line(root.replace('hostname', 'hosts'), '/etc/hosts'),
+      line(root, '/etc/hostname'),
+    ];
+    expect(containerIdIn(lines.join('\n'))).toBe(id);
+  });
+
+  it('is none outside of containers, and where somebody mounted another file there', () => {
+    expect(containerIdIn(readFileSync('/proc/self/mountinfo', 'utf8'))).toBeUndefined();
+    expect(containerIdIn(line('/etc/other', '/etc/hostname'))).toBeUndefined();
+    expect(containerIdIn('')).toBeUndefined();
+  });
+
+  it('is read from an identity; host names that only look alike are none', () => {
+    expect(containerOf(`${id.slice(0, 12)}:7:123`)).toBe(id.slice(0, 12));
+    expect(containerOf(`x${id.slice(0, 12)}:7:123`)).toBeUndefined();
+    expect(containerOf(processIdentity())).toBeUndefined();
   });
 });

@@ -52,7 +52,16 @@ describe('a recipe that is wrong is refused with exit 78, file, line and column'
       'my.yaml:3:12: handler.command: it must be a script',
     ],
     ['a key that is missing', 'handler:\n  network: true\n', 'my.yaml:1:1: about:'],
-    ['neither handler nor drill', 'about: x\n', 'my.yaml:1:1: it needs a handler, a drill, or both'],
+    [
+      'neither handler nor backup nor drill',
+      'about: x\n',
+      'my.yaml:1:1: it needs a handler, a backup, a drill, or several of them',
+    ],
+    [
+      'an unknown way to stand still',
+      'about: x\nbackup:\n  quiesce: freeze\n',
+      'my.yaml:3:12: backup.quiesce:',
+    ],
     ['a key that comes twice', 'about: x\nabout: y\nhandler: {}\n', 'my.yaml:2:1: Map keys must be unique'],
     ['no YAML at all', 'about: "x\n', 'my.yaml:'],
     ['an empty file', '', 'my.yaml:1:1:'],

@@ -1,15 +1,19 @@
 #!/usr/bin/env bash
 # Two private Docker Engines, "a" and "b", beside whatever else runs on this machine.
 #   engines.sh start <dir> [a]   prints their two URLs, one a line; with "a" starts only that one
+#   engines.sh start <dir> bridge   starts only "a", with a network of its own in which containers can have bridges
 #   engines.sh stop <dir>        ends every process of theirs and unmounts what is below <dir>; <dir> can be removed then
 # Each has its own mount and host name spaces, so its own name, identity (/etc/docker/key.json) and /run/docker.sock.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS DOCKER_TLS_VERIFY DOCKER_CERT_PATH
-usage() { echo "usage: engines.sh start|stop <dir> [a]" >&2; exit 2; }
-(($# == 2)) || [[ $# == 3 && $1 == start && $3 == a ]] || usage
-verb=$1 dir=$(realpath -m "$2") only=${3:-}
+usage() { echo "usage: engines.sh start|stop <dir> [a|bridge]" >&2; exit 2; }
+(($# == 2)) || [[ $# == 3 && $1 == start && $3 =~ ^(a|bridge)$ ]] || usage
+verb=$1 dir=$(realpath -m "$2") only=${3:-} own_network=() network='--bridge=none --iptables=false --ip-forward=false'
+if [[ $only == bridge ]]; then
+  only=a own_network=(--net) network='--bip=10.231.0.1/24 --default-address-pool=base=10.232.0.0/16,size=24'
+fi
 
 answers() { timeout 10 docker -H "unix://$1/docker.sock" version >/dev/null 2>&1; }
 
@@ -68,7 +72,7 @@ start_one() {
   mkdir -p "$home/etc" "$home/run"
   rm -f "$home/pid" "$home/namespace" "$home/docker.sock" "$home/run/docker.sock"
   # shellcheck disable=SC2016
-  setsid unshare --mount --uts sh -c '
+  setsid unshare --mount --uts "${own_network[@]}" sh -c '
     set -e
     hostname "host-$2"
     mount --bind "$1/etc" /etc/docker
@@ -81,9 +85,10 @@ start_one() {
       done
     fi
     readlink /proc/$$/ns/mnt >"$1/namespace"
+    ip link set lo up
+    # shellcheck disable=SC2086
     exec dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" \
-      -H unix:///run/docker.sock -H "unix://$1/docker.sock" \
-      --bridge=none --iptables=false --ip-forward=false' sh "$home" "$1" >"$home/log" 2>&1 </dev/null &
+      -H unix:///run/docker.sock -H "unix://$1/docker.sock" $3' sh "$home" "$1" "$network" >"$home/log" 2>&1 </dev/null &
   local pid=$! n
   for ((n = 0; n < 300; n++)); do
     answers "$home" && return 0
@@ -141,7 +146,7 @@ start)
   ((EUID == 0)) || { echo "engines.sh: Docker Engines for the tests are started as root; run the tests as root" >&2; exit 1; }
   # containerd makes sockets below this directory, and a socket's path has at most 107 bytes
   ((${#dir} <= 60)) || { echo "engines.sh: the path of the directory is too long: $dir" >&2; exit 1; }
-  "$here/packages.sh" dockerd=docker.io docker=docker.io iptables=iptables
+  "$here/packages.sh" dockerd=docker.io docker=docker.io iptables=iptables ip=iproute2
   mkdir -p "$dir" /etc/docker
   if [[ -n $only ]]; then start_one "$only"; else both start_one; fi
   echo "unix://$dir/a/docker.sock"

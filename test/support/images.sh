@@ -2,7 +2,7 @@
 # Imports small images, made of this machine's own files (no registry is asked): images.sh <docker-host> [names...]
 # Names: busybox (no GNU tools), toolbox (GNU tools, shell), postgres, mariadb, redis (each starts like the public image of
 # its name: an entrypoint that makes the data directory), sqlite, rsync and web (the toolbox with these; web: curl and
-# busybox's httpd). VOLBAK_TEST_IMAGE_CACHE
+# busybox's httpd), node (the toolbox with this checkout's Node and ldd, for the Dockerfile), systemd (Debian). VOLBAK_TEST_IMAGE_CACHE
 # names a directory that keeps the packed tars, so that a second engine has them at once.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -145,9 +145,32 @@ root_of_web() {
   ln -s busybox "$1/usr/bin/httpd"
 }
 
+root_of_systemd() {
+  "$here/packages.sh" debootstrap=debootstrap
+  debootstrap --variant=minbase --include=systemd,systemd-sysv,procps,libstdc++6 bookworm "$1" >"$scratch/debootstrap.log" 2>&1 </dev/null || {
+    tail -5 "$scratch/debootstrap.log" >&2
+    return 1
+  }
+  rm -rf "$1"/var/cache/apt/* "$1"/var/lib/apt/lists/* "$1"/usr/share/{doc,man,locale} "$1"/dev/*
+}
+
+root_of_node() {
+  root_of_toolbox "$1"
+  local node=$here/../../node_modules/node/bin/node
+  [[ -x $node ]] || node=$(type -P node)
+  cp -L "$node" "$1/usr/bin/node"
+  cp -L "$(type -P ldd)" "$1/usr/bin/ldd"
+  ldd "$node" | grep -o '/[^ ]*\.so[^ ]*' | while read -r library; do
+    mkdir -p "$1$(dirname "$library")"
+    [[ -e $1$library ]] || cp -L "$library" "$1$library"
+  done
+}
+
 for name in "$@"; do
   case $name in
   busybox | toolbox | sqlite | rsync | web) tag=$name:latest changes=(-c 'ENV PATH=/usr/bin' -c 'CMD ["sh"]') ;;
+  systemd) tag=systemd:local changes=(-c 'CMD ["/sbin/init"]') ;;
+  node) tag=node:local changes=(-c 'ENV PATH=/usr/bin' -c 'CMD ["node"]') ;;
   postgres)
     tag=postgres:15
     changes=(-c 'ENV PATH=/usr/lib/postgresql/15/bin:/usr/sbin:/usr/bin:/sbin:/bin' -c 'ENV PGDATA=/var/lib/postgresql/data'

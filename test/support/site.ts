@@ -85,7 +85,10 @@ export async function site(options: SiteOptions = {}): Promise<Site> {
 }
 
 /** Runs a bash script as root on this machine; its output without the last newline. */
-export async function bash(script: string, options: { cwd?: string } = {}): Promise<string> {
+export async function bash(
+  script: string,
+  options: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
+): Promise<string> {
   const { stdout } = await run('bash', ['-euo', 'pipefail', '-c', script], {
     ...options,
     maxBuffer: 256 * 1024 * 1024,

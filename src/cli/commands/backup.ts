@@ -1,12 +1,15 @@
 import type { Command } from 'commander';
 import { EXIT_PARTIAL, isVolbakError, VolbakError } from '../../core/errors.ts';
 import { formatBytes, formatDuration, plural } from '../../core/units.ts';
+import type { QuiesceMode } from '../../engine/quiesce.ts';
 import type { ResolvedSource } from '../../engine/source.ts';
 import type { BackupOutcome } from '../../jobs/backup/backup.ts';
 import type { EngineContext } from '../../jobs/engine-context.ts';
+import type { BackupRecipe } from '../../recipes/schema.ts';
 import type { Manifest } from '../../repository/manifest.ts';
 import { collect } from '../options.ts';
 import type { Register } from '../program.ts';
+import { loadBackupRecipe } from '../recipe.ts';
 import { parsePairs, type Runtime } from '../runtime.ts';
 
 interface Options {
@@ -17,6 +20,7 @@ interface Options {
   includeBinds?: boolean;
   stop?: boolean;
   pause?: boolean;
+  recipe?: string;
   tag: string[];
   full?: boolean;
   parent?: string;
@@ -35,6 +39,7 @@ export function define(program: Command, register: Register): void {
     .option('--include-binds', 'bind mounts too')
     .option('--stop', 'stop the containers that use the volumes meanwhile')
     .option('--pause', 'pause them meanwhile')
+    .option('--recipe <name or file>', 'a recipe that says what to stop, and what to run before and after')
     .option('--tag <key=value>', 'a tag for the snapshot (repeatable)', collect, [])
     .option('--full', 'read everything')
     .option('--parent <ref>', 'the snapshot to take known data from')
@@ -50,6 +55,7 @@ async function backup(runtime: Runtime, containers: string[], options: Options):
   }
   if (options.stop && options.pause) throw new VolbakError('USAGE', '--stop and --pause exclude each other');
   const tags = parsePairs(options.tag, '--tag');
+  const recipe = options.recipe === undefined ? undefined : await loadBackupRecipe(options.recipe);
   const ctx = await runtime.engine();
   const sources = await resolveSources(ctx, containers, options);
   tellLeftOut(runtime, ctx, sources);
@@ -60,7 +66,8 @@ async function backup(runtime: Runtime, containers: string[], options: Options):
     exclude: options.exclude,
     tags,
     full: options.full ?? false,
-    ...(options.stop || options.pause ? { quiesce: options.stop ? 'stop' : 'pause' } : {}),
+    ...quiesceOf(options, recipe),
+    ...(recipe ? { hooks: recipe.hooks } : {}),
     ...(options.parent === undefined ? {} : { parent: await resolveParent(runtime, options.parent) }),
   });
   const done: BackupOutcome[] = [];
@@ -94,6 +101,12 @@ async function backup(runtime: Runtime, containers: string[], options: Options):
   const exit = done.every(({ manifest }) => manifest.status === 'complete') ? 0 : EXIT_PARTIAL;
   runtime.output.summary('backup', exit, { snapshots: done.map(summarise) });
   return exit;
+}
+
+/** What the command line says comes first. */
+function quiesceOf({ stop, pause }: Options, recipe: BackupRecipe | undefined): { quiesce?: QuiesceMode } {
+  if (stop || pause) return { quiesce: stop ? 'stop' : 'pause' };
+  return recipe === undefined || recipe.quiesce === 'none' ? {} : { quiesce: recipe.quiesce };
 }
 
 function isOwnFault(error: unknown): error is VolbakError {
@@ -188,7 +201,7 @@ function describe(runtime: Runtime, { manifest, durationMs }: BackupOutcome): vo
   );
 }
 
-function summarise({ manifest, durationMs }: BackupOutcome): object {
+function summarise({ manifest, durationMs, downtimeMs }: BackupOutcome): object {
   return {
     id: manifest.id,
     source: sourceOf(manifest),
@@ -205,6 +218,7 @@ function summarise({ manifest, durationMs }: BackupOutcome): object {
     })),
     warnings: manifest.warnings,
     durationMs,
+    ...(downtimeMs === undefined ? {} : { downtimeMs }),
   };
 }
 

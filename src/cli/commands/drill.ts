@@ -14,6 +14,7 @@ import type { Runtime } from '../runtime.ts';
 
 interface Options {
   all?: boolean;
+  thisHost?: boolean;
   recipe?: string;
   image?: string;
   check?: string;
@@ -31,6 +32,7 @@ export function define(program: Command, register: Register): void {
     .description('prove a snapshot: restore it aside, compare it, start its service, check that')
     .argument('[ref]', 'snapshot: an id, a source, latest, <source>@<date>')
     .option('--all', 'the newest snapshot of every source')
+    .option('--this-host', "with --all: only of this engine's own sources")
     .option('--recipe <name or file>', 'how to start and check it; `volbak recipes` lists them')
     .option('--image <image>', "instead of the snapshot's image")
     .option('--check <script>', 'to be run in the service; exit code 0 passes')
@@ -49,9 +51,16 @@ async function run(runtime: Runtime, reference: string | undefined, options: Opt
   if ((reference === undefined) !== (options.all ?? false)) {
     throw new VolbakError('USAGE', 'drill takes one snapshot, or --all', { hint: 'volbak drill db' });
   }
+  if (options.thisHost && !options.all) throw new VolbakError('USAGE', '--this-host goes with --all');
   const drillOptions = await readOptions(runtime, options);
   const repository = await runtime.repository();
-  const names = await chosen(repository, reference);
+  const own = options.thisHost ? (await runtime.connect()).info.name : undefined;
+  const names = await chosen(repository, reference, own);
+  if (names.length === 0)
+    runtime.output.emit({
+      event: 'warning',
+      message: `there are no snapshots of ${own}: nothing was proven`,
+    });
   const ctx = await runtime.engine();
   const { Drill } = await import('../../jobs/drill/drill.ts');
   const results: DrillResult[] = [];
@@ -88,13 +97,18 @@ async function loadDrill(nameOrFile: string) {
   });
 }
 
-/** The snapshot that was named, or the newest of every source. */
-async function chosen(repository: Repository, reference: string | undefined): Promise<SnapshotName[]> {
+/** The snapshot that was named, or the newest of every source, or of those of one host. */
+async function chosen(
+  repository: Repository,
+  reference: string | undefined,
+  host: string | undefined,
+): Promise<SnapshotName[]> {
   const { formatSource, resolveReference } = await import('../../repository/references.ts');
   const all = await repository.snapshotNames();
   if (reference !== undefined) return [resolveReference(reference, all)];
-  const newest = new Map(all.map((name) => [formatSource(name.source), name]));
-  if (newest.size > 0) return [...newest.values()];
+  const wanted = all.filter(({ source }) => host === undefined || source.host === host);
+  const newest = new Map(wanted.map((name) => [formatSource(name.source), name]));
+  if (all.length > 0) return [...newest.values()];
   throw new VolbakError('SNAPSHOT_NOT_FOUND', 'the repository holds no snapshots', {
     hint: '`volbak backup` makes one.',
   });
@@ -128,7 +142,7 @@ function summarise(drills: readonly DrillResult[]): object {
   if (only && drills.length === 1) return { ...only, drills };
   return {
     passed: drills.every(({ passed }) => passed),
-    rtoMs: Math.max(...drills.map(({ rtoMs }) => rtoMs ?? 0)),
+    rtoMs: Math.max(0, ...drills.map(({ rtoMs }) => rtoMs ?? 0)),
     checks: drills.flatMap(({ source, snapshot, checks }) => checks.map((c) => ({ ...c, source, snapshot }))),
     drills,
   };

@@ -4,6 +4,7 @@ import { formatBytes, formatDuration, plural } from '../../core/units.ts';
 import type { MigratedVolume, MigrateOptions, MigratePlan, MigrateResult } from '../../jobs/migrate/types.ts';
 import { collect } from '../options.ts';
 import type { Register } from '../program.ts';
+import { loadBackupRecipe } from '../recipe.ts';
 import { parsePairs, type Runtime } from '../runtime.ts';
 
 interface Options {
@@ -13,6 +14,7 @@ interface Options {
   keepSourceStopped?: boolean;
   withContainer?: boolean;
   verifyBeforeStart?: boolean;
+  recipe?: string;
   dryRun?: boolean;
 }
 
@@ -30,6 +32,7 @@ export function define(program: Command, register: Register): void {
       'bring its image and make the container there; with --keep-source-stopped start it',
     )
     .option('--verify-before-start', 'compare all before anything starts, not after it')
+    .option('--recipe <name or file>', 'a recipe that says what to run before the stop and after it')
     .option('--dry-run', 'say what would be moved');
   register(command, (runtime, [name = ''], options) => run(runtime, name, options as unknown as Options));
 }
@@ -39,11 +42,13 @@ async function run(runtime: Runtime, name: string, options: Options): Promise<nu
     throw new VolbakError('USAGE', '--to-host is missing: the engine to move to', {
       hint: 'For example --to-host ssh://root@other.example',
     });
+  const recipe = options.recipe === undefined ? undefined : await loadBackupRecipe(options.recipe);
   const migrateOptions: MigrateOptions = {
     rename: new Map(Object.entries(parsePairs(options.rename, '--rename'))),
     keepSourceStopped: options.keepSourceStopped ?? false,
     withContainer: options.withContainer ?? false,
     verifyBeforeStart: options.verifyBeforeStart ?? false,
+    hooks: recipe?.hooks ?? { before: [], after: [] },
   };
   const from = await runtime.engine(options.fromHost);
   const to = await runtime.engine(options.toHost, from);

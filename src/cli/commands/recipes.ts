@@ -6,7 +6,7 @@ import type { Runtime } from '../runtime.ts';
 export function define(program: Command, register: Register): void {
   const command = program
     .command('recipes')
-    .description('list the recipes for handle and drill, or show one')
+    .description('list the recipes for handle, backup, migrate and drill, or show one')
     .argument('[name or file]', 'the recipe to show');
   register(command, ({ output }, [name]) => (name === undefined ? list(output) : show(output, name)));
 }
@@ -34,8 +34,12 @@ async function list(output: Runtime['output']): Promise<number> {
 }
 
 /** Commands that a recipe is for. */
-function uses({ handler, drill }: Pick<Recipe, 'handler' | 'drill'>): string[] {
-  return [...(handler ? ['handle'] : []), ...(drill ? ['drill'] : [])];
+function uses({ handler, backup, drill }: Pick<Recipe, 'handler' | 'backup' | 'drill'>): string[] {
+  return [
+    ...(handler ? ['handle'] : []),
+    ...(backup ? ['backup', 'migrate'] : []),
+    ...(drill ? ['drill'] : []),
+  ];
 }
 
 /** The file as it is, as its comments say how to use it. */

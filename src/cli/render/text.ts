@@ -7,6 +7,9 @@ import { createProgress, type Progress } from './progress.ts';
 
 const VERBS: Record<string, [during: string, after: string]> = {
   read: ['reading', 'read'],
+  'read while in use': ['reading while in use:', 'read'],
+  'read again': ['reading again what changed:', 'read'],
+  'read the rest': ['reading the rest:', 'read'],
   restore: ['restoring', 'restored'],
   export: ['exporting', 'exported'],
   import: ['importing', 'imported'],
@@ -111,7 +114,7 @@ function createTeller(
       case 'volume-done': {
         const ms = performance.now() - started;
         progress?.done(event.volume);
-        if (event.action === 'read' && event.bytes === 0) return;
+        if (event.action.startsWith('read') && event.bytes === 0) return;
         const rate = ms > 0 ? `, ${formatBytes((event.bytes / ms) * 1000)}/s` : '';
         return tell(
           `  ${event.volume}: ${VERBS[event.action]?.[1] ?? 'done'} ${formatBytes(event.bytes)} in ${formatDuration(ms)}${rate}`,

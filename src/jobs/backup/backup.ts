@@ -1,14 +1,6 @@
 import { isVolbakError } from '../../core/errors.ts';
-import { Journal } from '../../core/journal.ts';
-import { planAttachment } from '../../engine/attachment.ts';
-import {
-  QUIESCE_JOURNAL,
-  type Quiesced,
-  type QuiesceMode,
-  type QuiesceNote,
-  quiesce,
-} from '../../engine/quiesce.ts';
-import type { ResolvedSource, SourceVolume } from '../../engine/source.ts';
+import { planQuiesce, type QuiesceMode } from '../../engine/quiesce.ts';
+import type { ResolvedSource } from '../../engine/source.ts';
 import { nextSnapshotId, type SnapshotName, type Source } from '../../repository/keys.ts';
 import type { Manifest } from '../../repository/manifest.ts';
 import { formatSource } from '../../repository/references.ts';
@@ -18,15 +10,17 @@ import { commitManifest } from '../commit.ts';
 import type { EngineContext } from '../engine-context.ts';
 import type { JobEnvironment } from '../environment.ts';
 import { type FrameStore, openFrameStore } from '../frame-store.ts';
-import { listVolume } from '../read/list.ts';
-import type { Exclude } from '../read/listing.ts';
-import { excludeGlobs } from './exclude.ts';
+import { type Hooks, hookTarget, NO_HOOKS } from '../hooks.ts';
 import { KnownFrames } from './known-frames.ts';
 import { findParents, type Parents } from './parents.ts';
-import { backupVolume, type VolumeBackup } from './volume.ts';
+import { heldPass, onePass, type PassDeps } from './passes.ts';
+import { SourceReader } from './source-reader.ts';
+import type { VolumeBackup } from './volume.ts';
 
 export interface BackupOptions {
   quiesce?: QuiesceMode;
+  /** What is run in the source container before and after. */
+  hooks?: Hooks;
   exclude: readonly string[];
   tags: Record<string, string>;
   /** A snapshot to take frames from, instead of the newest fitting one. */
@@ -38,6 +32,22 @@ export interface BackupOptions {
 export interface BackupOutcome {
   manifest: Manifest;
   durationMs: number;
+  /** How long containers stood still, where they were to: 0 where none was running. */
+  downtimeMs?: number;
+}
+
+interface Read {
+  volumes: VolumeBackup[];
+  downtimeMs?: number;
+}
+
+interface ManifestParts {
+  source: ResolvedSource;
+  key: Source;
+  started: Date;
+  parents: Parents;
+  volumes: VolumeBackup[];
+  helperTar: string;
 }
 
 /** How often parents are chosen anew because a forget took them away. */
@@ -51,7 +61,6 @@ export class BackupJob {
   readonly #options: BackupOptions;
   readonly #frames: FrameStore;
   readonly #known: KnownFrames;
-  #helperTar = 'unknown';
   /** Newest snapshot of the source being backed up. */
   #newest: string | undefined;
 
@@ -60,7 +69,8 @@ export class BackupJob {
     this.#ctx = ctx;
     this.#repository = repository;
     this.#options = options;
-    this.#frames = openFrameStore(env, repository);
+    const held = options.quiesce !== undefined || options.hooks !== undefined;
+    this.#frames = openFrameStore(env, repository, { keepIndexes: held });
     this.#known = new KnownFrames(env, repository, this.#frames);
   }
 
@@ -77,12 +87,16 @@ export class BackupJob {
     const { parents, session } = await this.#beginSession(source, key);
     try {
       await this.#known.begin(parents.others);
-      const volumes = await this.#quiesced(source, parents);
+      const reader = this.#reader(source);
+      const { volumes, ...held } = await this.#read(reader, source, parents);
+      for (const warning of volumes.flatMap((volume) => volume.warnings))
+        emit({ event: 'warning', ...warning });
       await this.#frames.writer.flush();
-      const manifest = this.#manifest(source, key, started, parents, volumes);
+      const run = { source, key, started, parents, volumes, helperTar: reader.helperTar };
+      const manifest = this.#manifest(run);
       await commitManifest(this.#repository, manifest, session, this.#env.signal);
       await this.#frames.committed(manifest, clock.now());
-      return { manifest, durationMs: clock.now().getTime() - started.getTime() };
+      return { manifest, durationMs: clock.now().getTime() - started.getTime(), ...held };
     } finally {
       await session.end();
     }
@@ -130,89 +144,34 @@ export class BackupJob {
     return found;
   }
 
-  async #quiesced(source: ResolvedSource, parents: Parents): Promise<VolumeBackup[]> {
-    const mode = this.#options.quiesce;
-    if (!mode) return this.#readAll(source, parents);
-    const journal = new Journal<QuiesceNote>(`${this.#env.stateDirectory}/${QUIESCE_JOURNAL}`);
-    const names = source.volumes.filter((v) => v.bind === undefined).map((v) => v.name);
-    const begun = this.#env.clock.now().getTime();
-    const halted = await quiesce(this.#ctx.engine, mode, names, journal);
-    try {
-      return await this.#readAll(source, parents, () => this.#resume(halted, begun));
-    } finally {
-      await halted.resume();
-    }
+  /** Reads all volumes; where something is to stand still for it, that is told, too. */
+  async #read(reader: SourceReader, source: ResolvedSource, parents: Parents): Promise<Read> {
+    const { quiesce: mode, hooks = NO_HOOKS, full } = this.#options;
+    const [env, ctx, frames, known] = [this.#env, this.#ctx, this.#frames, this.#known];
+    const deps: PassDeps = { env, ctx, frames, known, reader, parents: parents.byVolume, full };
+    const hooked = hooks.before.length + hooks.after.length > 0;
+    if (!mode && !hooked) return { volumes: await onePass(deps) };
+    const volumes = source.volumes.filter((v) => v.bind === undefined).map((v) => v.name);
+    const holding = {
+      engine: ctx.engine,
+      mode,
+      volumes,
+      hooks,
+      target: hookTarget(ctx.engine, source, hooks),
+    };
+    // Where nobody runs nobody is kept waiting; and what cannot be stopped is known before all is read.
+    const waited = hooked || (mode && (await planQuiesce(ctx.engine, mode, volumes)).length > 0);
+    const { result, downtimeMs } = await heldPass(deps, holding, waited === true && !full);
+    return { volumes: result, downtimeMs };
   }
 
-  async #resume(halted: Quiesced, begun: number): Promise<void> {
-    await halted.resume();
-    const seconds = ((this.#env.clock.now().getTime() - begun) / 1000).toFixed(1);
-    const names = halted.containers.map((c) => c.name).join(', ') || 'no container was running';
-    this.#env.emit({
-      event: 'info',
-      message: `${this.#options.quiesce === 'stop' ? 'stopped' : 'paused'} for ${seconds} s: ${names}`,
-    });
+  #reader(source: ResolvedSource): SourceReader {
+    const { exclude } = this.#options;
+    const [env, ctx, repository, frames] = [this.#env, this.#ctx, this.#repository, this.#frames];
+    return new SourceReader({ env, ctx, repository, frames, exclude }, source);
   }
 
-  async #readAll(
-    source: ResolvedSource,
-    parents: Parents,
-    onRead?: () => Promise<void>,
-  ): Promise<VolumeBackup[]> {
-    const results: VolumeBackup[] = [];
-    const attachment = planAttachment(source, source.volumes);
-    for (const volume of source.volumes) {
-      const path = attachment.paths.get(volume.name) as string;
-      const { emit } = this.#env;
-      const exclude = this.#exclude(volume);
-      const listing = await listVolume(this.#ctx, attachment, path, exclude ? { exclude } : {});
-      this.#helperTar = listing.helperTar;
-      const parent = parents.byVolume.get(volume.name);
-      // Inodes and times of another engine's files mean nothing here.
-      const full = this.#options.full || listing.plain || parent?.engine.id !== this.#ctx.engine.info.id;
-      const reuse = await this.#known.plan(listing, volume.name, parent, full);
-      emit({
-        event: 'volume-start',
-        volume: volume.name,
-        action: 'read',
-        entries: (reuse?.plan.reading ?? listing).spool.count,
-        of: listing.spool.count,
-        bytes: (reuse?.plan ?? listing).bytes,
-      });
-      const isLast = results.length === source.volumes.length - 1;
-      const result = await backupVolume(volume, attachment, listing, {
-        ctx: this.#ctx,
-        writer: this.#frames.writer,
-        emit,
-        reuse,
-        cache: this.#frames.cache,
-        ...(isLast && onRead ? { onRead } : {}),
-      });
-      emit({ event: 'volume-done', volume: volume.name, action: 'read', bytes: result.volume.readBytes });
-      for (const warning of result.warnings) emit({ event: 'warning', ...warning });
-      results.push(result);
-    }
-    return results;
-  }
-
-  /** volbak's own repository may lie inside a bind mount: it must not eat itself. */
-  #exclude(volume: SourceVolume): Exclude | undefined {
-    const own: string[] = [];
-    const { label } = this.#repository.store;
-    if (volume.bind !== undefined && label.startsWith(`${volume.bind.replace(/\/$/, '')}/`)) {
-      own.push(`.${label.slice(volume.bind.replace(/\/$/, '').length)}`);
-      this.#env.emit({ event: 'info', message: `the repository lies inside ${volume.bind} and is left out` });
-    }
-    return excludeGlobs(this.#options.exclude, own);
-  }
-
-  #manifest(
-    source: ResolvedSource,
-    key: Source,
-    started: Date,
-    parents: Parents,
-    volumes: VolumeBackup[],
-  ): Manifest {
+  #manifest({ source, key, started, parents, volumes, helperTar }: ManifestParts): Manifest {
     const { info } = this.#ctx.engine;
     const { container } = source;
     return {
@@ -234,7 +193,7 @@ export class BackupJob {
       warnings: volumes.flatMap((v) => v.warnings),
       tags: this.#options.tags,
       tool: `volbak ${this.#env.version}`,
-      helperTar: this.#helperTar,
+      helperTar,
       leftOut: source.leftOut,
       volumes: volumes.map((v) => v.volume),
     };

@@ -1,6 +1,6 @@
 import type { FrameHandle } from '../../repository/frame-handle.ts';
 import type { FrameRef } from '../../repository/frame-ref.ts';
-import type { FrameWriter } from '../../repository/frame-writer.ts';
+import type { FrameWriter, Tally } from '../../repository/frame-writer.ts';
 import type { IndexCache } from '../../repository/index-cache.ts';
 import type { PendingMember } from '../../repository/index-writer.ts';
 import { VolumeIndex } from '../../repository/volume-index.ts';
@@ -28,6 +28,8 @@ export interface IndexerOptions {
 export class VolumeIndexer {
   readonly index: VolumeIndex;
   readonly digest = new VolumeDigest();
+  /** What this volume adds to the store, index included. */
+  readonly tally: Tally = { newBytes: 0, storedBytes: 0 };
   readonly #writer: FrameWriter;
   readonly #memory: SlabMemory;
   readonly #frames: FrameHandle[][] = [];
@@ -53,12 +55,13 @@ export class VolumeIndexer {
       onMember: (member) => this.digest.add(member),
       onFailure: this.#fail,
       cache,
+      tally: this.tally,
     });
   }
 
   batch(batch: ReaderBatch): void {
     const bytes = new Uint8Array(this.#memory.slabs[batch.slab] as SharedArrayBuffer);
-    const placed = this.#writer.write({ bytes, frames: batch.frames });
+    const placed = this.#writer.write({ bytes, frames: batch.frames }, this.tally);
     this.#tail = this.#tail.then(async () => {
       const handles = await placed;
       freeSlab(this.#memory, batch.slab);
@@ -122,7 +125,7 @@ export class VolumeIndexer {
   takeAll(): void {
     this.#takeOver(Number.MAX_SAFE_INTEGER);
     const bytes = Buffer.alloc(2 * BLOCK);
-    const placed = this.#writer.write({ bytes, frames: Uint32Array.of(0, bytes.length) });
+    const placed = this.#writer.write({ bytes, frames: Uint32Array.of(0, bytes.length) }, this.tally);
     this.#tail = placed.then(([end]) => this.index.lines.frame(end as FrameHandle));
     this.#tail.catch(this.#fail);
   }

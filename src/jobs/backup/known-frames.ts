@@ -2,7 +2,7 @@ import { messageOf } from '../../core/errors.ts';
 import type { FetchOptions } from '../../repository/fetch.ts';
 import type { FrameRef } from '../../repository/frame-ref.ts';
 import type { SnapshotName } from '../../repository/keys.ts';
-import type { Manifest } from '../../repository/manifest.ts';
+import type { Manifest, ManifestVolume } from '../../repository/manifest.ts';
 import type { Repository } from '../../repository/repository.ts';
 import { usableSegments } from '../../repository/session.ts';
 import type { JobEnvironment } from '../environment.ts';
@@ -68,6 +68,19 @@ export class KnownFrames {
       await this.#load(manifest, volumeName);
       return undefined;
     }
+    return this.#reuse(listing, volume, `snapshot ${manifest.id}`);
+  }
+
+  /**
+   * Compares a listing with what a pass of this run stored of the volume. To be called when all of that pass is durable.
+   * Undefined where its index cannot be read: then all is read again.
+   */
+  planRest(listing: Listing, live: ManifestVolume): Promise<Reuse | undefined> {
+    for (const segment of this.#frames.writer.segmentsWritten) this.#present?.add(segment);
+    return this.#reuse(listing, live, 'what was read before');
+  }
+
+  async #reuse(listing: Listing, volume: ManifestVolume, what: string): Promise<Reuse | undefined> {
     const parent: Parent = {
       volume,
       fetch: this.#fetch,
@@ -79,8 +92,8 @@ export class KnownFrames {
       return { plan: await planReuse(listing, parent), parent };
     } catch (error) {
       this.#env.signal.throwIfAborted();
-      const message = `snapshot ${manifest.id} cannot be read, so all is read anew: ${messageOf(error)}`;
-      this.#env.emit({ event: 'warning', volume: volumeName, message });
+      const message = `${what} cannot be read, so all is read anew: ${messageOf(error)}`;
+      this.#env.emit({ event: 'warning', volume: volume.name, message });
       return undefined;
     }
   }

@@ -9,7 +9,7 @@ import type { ManifestVolume, ManifestWarning } from '../../repository/manifest.
 import type { EngineContext } from '../engine-context.ts';
 import type { Listing } from '../read/listing.ts';
 import { type ReadResult, readVolume } from '../read/read.ts';
-import { createSlabs } from '../read/slabs.ts';
+import type { SlabMemory } from '../read/slabs.ts';
 import { VolumeIndexer } from './indexer.ts';
 import type { Reuse } from './known-frames.ts';
 import { ReusedRuns } from './parent-runs.ts';
@@ -21,70 +21,94 @@ export interface VolumeBackup {
   complete: boolean;
 }
 
-export interface VolumeBackupOptions {
+export interface VolumeReadOptions {
   ctx: EngineContext;
   writer: FrameWriter;
   emit: EventSink;
+  /** What is told with progress. */
+  action: string;
+  /** Where the reading thread puts what it reads. */
+  memory: SlabMemory;
   /** What is taken over from a parent; without it all is read. */
   reuse: Reuse | undefined;
   /** Keeps the index on this host. */
   cache: IndexCache | undefined;
-  /** Called when all was read, before the rest is stored. */
-  onRead?(): Promise<void>;
 }
 
-/** Reads what changed of a listed volume into the repository: frames first, its index after them. */
-export async function backupVolume(
+/** A volume that was read; its frames and its index may still be on their way to the store. */
+export interface VolumeReading {
+  /** Bytes of tar that were read. */
+  bytes: number;
+  /** Waits until all is placed in segments, and writes the rest of the index. Raises what storing raises. */
+  finish(): Promise<VolumeBackup>;
+  /** Lets go of what it holds, where it is not finished. Safe to call in any case. */
+  abandon(): Promise<void>;
+}
+
+/** Reads what changed of a listed volume; when it resolves the volume is needed no longer. */
+export async function readIntoRepository(
   volume: SourceVolume,
   attachment: Attachment,
   listing: Listing,
-  options: VolumeBackupOptions,
-): Promise<VolumeBackup> {
-  const { reuse, onRead } = options;
+  options: VolumeReadOptions,
+): Promise<VolumeReading> {
+  const { reuse } = options;
   const present = reuse?.parent.volume.index.every(([segment]) => reuse.parent.present.has(segment));
   if (reuse?.plan.unchanged && present) {
-    await onRead?.();
     const { index, entries, tarBytes, segments, frames, digest } = reuse.parent.volume;
     const stored = { index, entries, tarBytes, segments, frames, digest, newBytes: 0, storedBytes: 0 };
-    return describe(volume, listing, NOTHING_READ, stored);
+    return {
+      bytes: 0,
+      finish: async () => describe(volume, listing, NOTHING_READ, stored),
+      abandon: async () => {},
+    };
   }
   const runs =
     reuse && new ReusedRuns(readIndexRuns(reuse.parent.volume.index, reuse.parent.fetch), reuse.plan.ranges);
+  const abandon = async () => runs?.close();
   try {
-    return await readAndStore(volume, attachment, listing, runs, options);
-  } finally {
-    await runs?.close();
+    const { writer, memory, cache } = options;
+    const indexer = new VolumeIndexer({ volume: volume.name, writer, memory, reused: runs, cache });
+    const result = await read(volume, attachment, listing, indexer, options);
+    const finish = () => store(volume, listing, result, indexer).finally(abandon);
+    return { bytes: result.bytes, finish, abandon };
+  } catch (error) {
+    await abandon();
+    throw error;
   }
 }
 
 const NOTHING_READ: ReadResult = { bytes: 0, complaints: [], missing: [] };
 
-async function readAndStore(
+async function read(
   volume: SourceVolume,
   attachment: Attachment,
   listing: Listing,
-  runs: ReusedRuns | undefined,
-  { ctx, writer, emit, reuse, cache, onRead }: VolumeBackupOptions,
-): Promise<VolumeBackup> {
-  const before = { new: writer.newBytes, stored: writer.placedBytes };
-  const memory = createSlabs();
-  const indexer = new VolumeIndexer({ volume: volume.name, writer, memory, reused: runs, cache });
+  indexer: VolumeIndexer,
+  { ctx, emit, action, memory, reuse }: VolumeReadOptions,
+): Promise<ReadResult> {
   const reading = reuse?.plan.reading ?? listing;
   const total = reuse?.plan.bytes ?? listing.bytes;
-  let result = NOTHING_READ;
   if (reading.spool.count === 0) {
     indexer.takeAll();
-  } else {
-    result = await readVolume(ctx, attachment, attachment.paths.get(volume.name) as string, reading, {
-      memory,
-      failed: indexer.failed,
-      onBatch: (batch) => {
-        indexer.batch(batch);
-        emit({ event: 'progress', volume: volume.name, action: 'read', done: batch.bytes, total });
-      },
-    });
+    return NOTHING_READ;
   }
-  await onRead?.();
+  return readVolume(ctx, attachment, attachment.paths.get(volume.name) as string, reading, {
+    memory,
+    failed: indexer.failed,
+    onBatch: (batch) => {
+      indexer.batch(batch);
+      emit({ event: 'progress', volume: volume.name, action, done: batch.bytes, total });
+    },
+  });
+}
+
+async function store(
+  volume: SourceVolume,
+  listing: Listing,
+  result: ReadResult,
+  indexer: VolumeIndexer,
+): Promise<VolumeBackup> {
   const index = await Promise.race([indexer.finish(), indexer.failed]);
   const { lines } = indexer.index;
   return describe(volume, listing, result, {
@@ -94,8 +118,7 @@ async function readAndStore(
     segments: indexer.index.segments(index),
     frames: lines.frames,
     digest: indexer.digest.digest(),
-    newBytes: writer.newBytes - before.new,
-    storedBytes: writer.placedBytes - before.stored,
+    ...indexer.tally,
   });
 }
 

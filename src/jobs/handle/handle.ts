@@ -1,15 +1,14 @@
 import { VolbakError } from '../../core/errors.ts';
-import { Journal } from '../../core/journal.ts';
 import { LastWords, LineSplitter } from '../../core/lines.ts';
 import type { EngineConnection } from '../../engine/connect.ts';
 import { ensureImage } from '../../engine/ensure-image.ts';
 import { type HandlerEnd, type HandlerSpec, runHandler } from '../../engine/handler.ts';
-import { QUIESCE_JOURNAL, type QuiesceNote, quiesce } from '../../engine/quiesce.ts';
 import { inspectContainer, type SourceContainer } from '../../engine/source.ts';
 import type { Manifest } from '../../repository/manifest.ts';
 import type { Repository } from '../../repository/repository.ts';
 import type { JobEnvironment } from '../environment.ts';
-import { type HookTarget, withHooks } from '../hooks.ts';
+import { type Hold, hold } from '../hold.ts';
+import { hookTarget } from '../hooks.ts';
 import { CaptureJob } from './capture-job.ts';
 import type { HandlePlan } from './plan.ts';
 
@@ -50,9 +49,14 @@ export async function handle(deps: HandleDeps, plan: HandlePlan): Promise<Handle
   // Before anything is told to wait for us: a store that cannot be reached, or the wrong key.
   const repository = plan.capture === undefined ? undefined : await deps.repository();
   const spec: HandlerSpec = { ...plan, image: image.Id, volumesFrom: container.id };
-  const target: HookTarget = { engine, id: container.id, name: container.name };
-  const run = () => quiesced(deps, plan, () => runOnce(deps, plan, spec, repository));
-  const manifest = await withHooks(target, plan.hooks, env, run);
+  const holding: Hold = {
+    engine,
+    mode: plan.quiesce,
+    volumes: plan.container.volumes.map(({ name }) => name),
+    hooks: plan.hooks,
+    target: hookTarget(engine, plan.container, plan.hooks),
+  };
+  const { result: manifest } = await hold(env, holding, () => runOnce(deps, plan, spec, repository));
   const durationMs = env.clock.now().getTime() - started.getTime();
   return manifest ? { durationMs, manifest } : { durationMs };
 }
@@ -63,22 +67,6 @@ async function assertRunning(engine: EngineConnection, name: string): Promise<vo
   throw new VolbakError('HANDLER_FAILED', `container ${name} does not run, so its network cannot be shared`, {
     hint: `docker start ${name}`,
   });
-}
-
-async function quiesced<T>(
-  { env, engine }: HandleDeps,
-  plan: HandlePlan,
-  work: () => Promise<T>,
-): Promise<T> {
-  if (!plan.quiesce) return work();
-  const journal = new Journal<QuiesceNote>(`${env.stateDirectory}/${QUIESCE_JOURNAL}`);
-  const names = plan.container.volumes.map(({ name }) => name);
-  const halted = await quiesce(engine, plan.quiesce, names, journal);
-  try {
-    return await work();
-  } finally {
-    await halted.resume();
-  }
 }
 
 async function runOnce(

@@ -3,7 +3,8 @@ import { nearest } from '../../core/nearest.ts';
 import type { HelperMount } from '../../engine/helper.ts';
 import type { QuiesceMode } from '../../engine/quiesce.ts';
 import type { ResolvedSource } from '../../engine/source.ts';
-import type { HandlerRecipe, Hook } from '../../recipes/schema.ts';
+import type { HandlerRecipe } from '../../recipes/schema.ts';
+import { type Hooks, NO_HOOKS } from '../hooks.ts';
 
 /** What was asked for on the command line. */
 export interface HandleOptions {
@@ -36,7 +37,7 @@ export interface HandlePlan {
   memory: number | undefined;
   user: string | undefined;
   quiesce: QuiesceMode | undefined;
-  hooks: { before: readonly Hook[]; after: readonly Hook[] };
+  hooks: Hooks;
 }
 
 /** A name that a file and a volume can have. */
@@ -89,7 +90,7 @@ export function planHandle(
     memory: options.memory ?? handler?.memory,
     user: options.user ?? handler?.user,
     quiesce,
-    hooks: handler?.hooks ?? { before: [], after: [] },
+    hooks: handler?.hooks ?? NO_HOOKS,
   };
 }
 

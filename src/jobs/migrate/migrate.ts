@@ -1,10 +1,13 @@
 import { Journal } from '../../core/journal.ts';
 import { type Attachment, mountEach } from '../../engine/attachment.ts';
 import { MADE_VOLUMES_JOURNAL, MadeVolumes } from '../../engine/made-volumes.ts';
-import { QUIESCE_JOURNAL, type Quiesced, type QuiesceNote, quiesce } from '../../engine/quiesce.ts';
+import type { Quiesced } from '../../engine/quiesce.ts';
 import { copyImageOf, recreateContainer, removeContainer, startContainer } from '../../engine/recreate.ts';
 import { inspectContainer } from '../../engine/source.ts';
+import { halt } from '../hold.ts';
+import { type HookTarget, hookTarget, withHooks } from '../hooks.ts';
 import { listVolume } from '../read/list.ts';
+import type { Listing } from '../read/listing.ts';
 import { inspectTargets } from '../write/inspect.ts';
 import { emptyVolume, STAGES_JOURNAL, type StageNote } from '../write/stage.ts';
 import { writeVolumes } from '../write/write-volumes.ts';
@@ -103,18 +106,35 @@ export class Migration {
     const stages = new Journal<StageNote>(`${env.stateDirectory}/${STAGES_JOURNAL}`);
     const write = { ctx: to, attachment, states, made: this.#made, onConflict: 'refuse' as const, stages };
     await writeVolumes(write, async (bases) => {
-      await this.#prepare(attachment, bases);
-      for (const move of this.#moves) await move.livePass();
-      await this.#stop();
-      try {
-        for (const move of this.#moves) await move.secondPass();
-        if (this.#options.verifyBeforeStart) await this.#compareAll();
-      } finally {
-        if (!this.#options.keepSourceStopped) await this.#start();
-      }
+      const first = await this.#prepare(attachment, bases);
+      for (const [i, move] of this.#moves.entries()) await move.livePass(i === 0 ? first : undefined);
+      await this.#rest();
       // What is about to start at the target would write into it: then all that was written was proven in parts.
       if (!this.#options.verifyBeforeStart && !this.#startsThere) await this.#compareAll();
     });
+  }
+
+  /** What changed meanwhile, while the containers stand still, between the hooks. */
+  async #rest(): Promise<void> {
+    const { verifyBeforeStart, keepSourceStopped } = this.#options;
+    const hooks = { ...this.#options.hooks };
+    await withHooks(this.#hookTarget, hooks, this.#deps.env, async () => {
+      await this.#stop();
+      let stays = false;
+      try {
+        for (const move of this.#moves) await move.secondPass();
+        if (verifyBeforeStart) await this.#compareAll();
+        stays = keepSourceStopped;
+      } finally {
+        if (!stays) await this.#start();
+        // Nothing can be run in a container that stays stopped.
+        else hooks.after = [];
+      }
+    });
+  }
+
+  get #hookTarget(): HookTarget | undefined {
+    return hookTarget(this.#deps.from.engine, this.#plan.source, this.#options.hooks);
   }
 
   get #targets(): { name: string }[] {
@@ -125,14 +145,15 @@ export class Migration {
     return (this.#plan.container?.wasRunning ?? false) && this.#options.keepSourceStopped;
   }
 
-  async #prepare(target: Attachment, bases: ReadonlyMap<string, string>): Promise<void> {
+  /** Makes the moves ready; answers with a listing of the first one's source. */
+  async #prepare(target: Attachment, bases: ReadonlyMap<string, string>): Promise<Listing> {
     const { from, to, env } = this.#deps;
     const source = mountEach(
       this.#plan.volumes.map((volume) => ({ name: volume.from })),
       true,
     );
     // The first listing finds out which lane works, and whether an engine far away can compress depends on that.
-    await listVolume(from, source, [...source.paths.values()][0] as string);
+    const first = await listVolume(from, source, [...source.paths.values()][0] as string);
     const [fromFar, toFar] = [await compresses(from), await compresses(to)];
     this.#moves = this.#plan.volumes.map((volume) => {
       const here = source.paths.get(volume.from) as string;
@@ -144,15 +165,16 @@ export class Migration {
         env.emit,
       );
     });
+    return first;
   }
 
   /** Stops whatever uses the volumes. */
   async #stop(): Promise<void> {
     const { from, env } = this.#deps;
-    const journal = new Journal<QuiesceNote>(`${env.stateDirectory}/${QUIESCE_JOURNAL}`);
     const names = this.#plan.volumes.map((volume) => volume.from);
-    this.#haltedAt = env.clock.now().getTime();
-    this.#halted = await quiesce(from.engine, 'stop', names, journal);
+    this.#halted = await halt(env, from.engine, 'stop', names, () => {
+      this.#haltedAt = env.clock.now().getTime();
+    });
   }
 
   async #start(): Promise<void> {

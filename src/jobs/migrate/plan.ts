@@ -14,6 +14,7 @@ import {
 } from '../../engine/source.ts';
 import type { VolumeSpec } from '../../engine/volumes.ts';
 import type { EngineContext } from '../engine-context.ts';
+import { hookTarget } from '../hooks.ts';
 import type { TargetState } from '../write/inspect.ts';
 import { inspectSettled } from '../write/settle.ts';
 import { assertWritable } from '../write/write-volumes.ts';
@@ -37,6 +38,7 @@ export async function planMigration(
   }
   assertNames(deps, volumes);
   await assertEmpty(deps, volumes);
+  hookTarget(from.engine, source, options.hooks);
   const container = options.withContainer
     ? { container: await planContainer(from.engine, to.engine, source.name) }
     : {};

@@ -3,6 +3,7 @@ import type { ResolvedSource } from '../../engine/source.ts';
 import type { VolumeSpec } from '../../engine/volumes.ts';
 import type { EngineContext } from '../engine-context.ts';
 import type { JobEnvironment } from '../environment.ts';
+import type { Hooks } from '../hooks.ts';
 
 export interface MigrateDeps {
   env: JobEnvironment;
@@ -18,6 +19,8 @@ export interface MigrateOptions {
   withContainer: boolean;
   /** Compare all before anything is started again. */
   verifyBeforeStart: boolean;
+  /** Run in the source container: before the stop, and after it. */
+  hooks: Hooks;
 }
 
 export interface VolumePlan {
@@ -44,7 +47,7 @@ export interface MigratedVolume {
   /** How long what uses it stood still. */
   downtimeMs: number;
   digest: string;
-  /** `all`: the target was read once more as a whole, after the second pass; `parts`: each part once it was written. */
+  /** `all`: the target was read as a whole after all that was written; `parts`: each part once it was written. */
   compared: 'all' | 'parts';
   entries: number;
   /** Bytes of tar that each pass sent. */

@@ -35,6 +35,8 @@ export class VolumeMove {
   /** Bytes that each pass sent, as tar. */
   liveBytes = 0;
   secondBytes = 0;
+  /** False where the target holds what the live pass proved, and nothing was done to it since. */
+  #touched = false;
 
   constructor(name: string, from: Place, to: Place, emit: EventSink) {
     this.name = name;
@@ -48,9 +50,9 @@ export class VolumeMove {
     return this.secondBytes > 0;
   }
 
-  /** Sends all, however it changes meanwhile, and proves that the target holds what was sent. */
-  async livePass(): Promise<void> {
-    const first = await listVolume(this.#from.ctx, this.#from.attachment, this.#from.path);
+  /** Sends all, however it changes meanwhile, and proves that the target holds what was sent. `listed`: a listing of just now. */
+  async livePass(listed?: Listing): Promise<void> {
+    const first = listed ?? (await listVolume(this.#from.ctx, this.#from.attachment, this.#from.path));
     this.#begin('migrate', first.spool.count, first.bytes);
     const sent = await send(this.#from, this.#to, first, (done) =>
       this.#progress('migrate', done, first.bytes),
@@ -85,6 +87,7 @@ export class VolumeMove {
 
   /** Removes and sends what differs; what was sent, hashed. */
   async #apply(second: Listing, { remove, send: records, bytes }: Difference): Promise<MemberSpool> {
+    this.#touched ||= remove.length > 0 || records.count > 0;
     await removePaths(this.#to.ctx, this.#to.attachment, this.#to.path, remove);
     if (records.count === 0) return new MemberSpool();
     this.#begin('migrate the rest', records.count, bytes);
@@ -177,8 +180,12 @@ export class VolumeMove {
     this.#live = undefined;
   }
 
-  /** Reads all of the target once more. Raises INTEGRITY where it is not what the source held when it stood still. */
+  /**
+   * Reads all of the target once more, unless it was read as a whole since it was last written. Raises INTEGRITY where it is
+   * not what the source held when it stood still.
+   */
   async fullCompare(): Promise<void> {
+    if (!this.#touched) return;
     const target = await this.#listTarget();
     this.#begin('compare', target.spool.count, target.bytes);
     const { digest } = await digestVolume(this.#to.ctx, this.#to.attachment, this.#to.path, {

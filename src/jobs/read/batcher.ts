@@ -1,7 +1,7 @@
 import type { IndexMember } from '../../core/member.ts';
 import type { FrameSink } from './framer.ts';
 import type { Item, ReaderReply } from './messages.ts';
-import { SLAB_SIZE, type SlabMemory, takeSlab } from './slabs.ts';
+import { freeSlab, SLAB_SIZE, type SlabMemory, takeSlab } from './slabs.ts';
 
 /** A batch goes out when it has this many bytes or items. */
 const BATCH_BYTES = 3 * 1024 * 1024;
@@ -73,14 +73,25 @@ export class Batcher implements FrameSink {
     this.#items.push({ upTo });
   }
 
-  /** Sends what is left. */
+  /** Sends what is left, and holds no slab any more. */
   finish(missing: string[], missingCount: number): void {
-    this.#ship();
+    if (this.#items.length > 0) this.#post();
+    else if (this.#memory) freeSlab(this.#memory, this.#slab);
     this.#send({ kind: 'end', bytes: this.#total, missing, missingCount });
   }
 
   #ship(): void {
     if (this.#items.length === 0) return;
+    this.#post();
+    if (this.#memory) {
+      const unfinished = Buffer.from(this.#bytes.subarray(this.#start, this.#end));
+      this.#nextSlab();
+      unfinished.copy(this.#bytes);
+      this.#end = unfinished.length;
+    }
+  }
+
+  #post(): void {
     const frames = Uint32Array.from(this.#frames);
     const slab = this.#slab;
     this.#send({
@@ -96,12 +107,6 @@ export class Batcher implements FrameSink {
     this.#items = [];
     // What is told of the open member after this goes out as an item of its own, unless it still waits here.
     if (this.#open && !this.#waiting.includes(this.#open)) this.#open = undefined;
-    if (this.#memory) {
-      const unfinished = Buffer.from(this.#bytes.subarray(this.#start, this.#end));
-      this.#nextSlab();
-      unfinished.copy(this.#bytes);
-      this.#end = unfinished.length;
-    }
   }
 
   /** The frame under way does not fit: what is whole goes out, and it moves to the next slab. */

@@ -3,7 +3,6 @@ import { VolbakError } from '../../core/errors.ts';
 import { Journal } from '../../core/journal.ts';
 import { mountEach } from '../../engine/attachment.ts';
 import { MADE_VOLUMES_JOURNAL, MadeVolumes } from '../../engine/made-volumes.ts';
-import { QUIESCE_JOURNAL, type QuiesceNote, quiesce } from '../../engine/quiesce.ts';
 import { containersUsing, findVolume } from '../../engine/source.ts';
 import type { VolumeSpec } from '../../engine/volumes.ts';
 import type { FetchOptions } from '../../repository/fetch.ts';
@@ -13,6 +12,7 @@ import type { Repository } from '../../repository/repository.ts';
 import { Session } from '../../repository/session.ts';
 import type { EngineContext } from '../engine-context.ts';
 import type { JobEnvironment } from '../environment.ts';
+import { halt } from '../hold.ts';
 import { inspectTargets } from '../write/inspect.ts';
 import { assertKeepName } from '../write/keep-old.ts';
 import { assertNothingNested } from '../write/nested.ts';
@@ -202,8 +202,7 @@ async function stopUsers(
 ): Promise<() => Promise<void>> {
   const names = targets.map(({ spec }) => spec.name);
   if (options.stop) {
-    const journal = new Journal<QuiesceNote>(`${env.stateDirectory}/${QUIESCE_JOURNAL}`);
-    return (await quiesce(ctx.engine, 'stop', names, journal)).resume;
+    return (await halt(env, ctx.engine, 'stop', names)).resume;
   }
   for (const name of names) {
     const running = (await containersUsing(ctx.engine, name)).filter((c) => c.State === 'running');

@@ -1,25 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { running } from '../../support/running.ts';
 import { failure, haltedWhileReading, type Site, site } from '../../support/site.ts';
 import { type Json, volbakOk } from '../../support/volbak.ts';
-
-/** A running container that ends at once when it is stopped. */
-async function running(at: Site, suffix: string, ...args: string[]): Promise<string> {
-  await at.docker(
-    'run',
-    '-d',
-    '--network',
-    'none',
-    '--stop-signal',
-    'KILL',
-    '--name',
-    at.name(suffix),
-    ...args,
-    'toolbox',
-    'sleep',
-    '600',
-  );
-  return at.name(suffix);
-}
 
 const states = async (at: Site, ...suffixes: string[]) =>
   (await at.docker('inspect', '-f', '{{.State.Status}}', ...suffixes.map((s) => at.name(s)))).split('\n');
@@ -29,7 +11,7 @@ describe('two containers may write one volume: --stop and --pause are for all th
     ['--stop', 'exited'],
     ['--pause', 'paused'],
   ])(
-    '%s: all are %s while the volume is read, and all run afterwards; a stopped one is not started',
+    '%s --full: all are %s while the volume is read, and all run afterwards; a stopped one is not started',
     async (option, halted) => {
       const at = await site();
       const volume = await at.volume('v', 'head -c 200000000 /dev/zero >big');
@@ -38,7 +20,8 @@ describe('two containers may write one volume: --stop and --pause are for all th
       await running(at, 'unrelated');
       await at.container('stopped', '-v', `${volume}:/data`, 'toolbox', 'sleep', '600');
       const all = ['named', 'other', 'unrelated', 'stopped'];
-      const result = await haltedWhileReading(at, 'big', ['backup', at.name('named'), option], async () => {
+      const args = ['backup', at.name('named'), option, '--full'];
+      const result = await haltedWhileReading(at, 'big', args, async () => {
         expect(await states(at, ...all)).toEqual([halted, halted, 'running', 'created']);
       });
       expect(result.exit).toBe(0);

@@ -1,16 +1,53 @@
 import path from 'node:path';
 import { expect } from 'vitest';
-import { docker, dockerOk, mountpoint } from '../../support/engine.ts';
-import { tempDir } from '../../support/temp.ts';
+import { cleanupEngine, docker, dockerOk, engines, mountpoint } from '../../support/engine.ts';
+import { fingerprint, helpers } from '../../support/site.ts';
+import { afterwards, tempDir } from '../../support/temp.ts';
 import { treeDifferences } from '../../support/trees.ts';
 import { volbak, volbakOk } from '../../support/volbak.ts';
 import { type CrashCase, type Laboratory, OLD } from './laboratory.ts';
 
-const backup = async ({ container }: Laboratory): Promise<CrashCase> => ({
-  reset: async () => {},
-  args: ['backup', container, '--stop'],
-  volumes: [],
-});
+/** A backup that lets the container stand still; it changes before each, so that there is something to read. */
+const held =
+  (option: string) =>
+  async (lab: Laboratory): Promise<CrashCase> => {
+    let n = 0;
+    return {
+      reset: () => lab.at.inside(lab.source, `echo ${++n} >many/counter; head -c 300000 /dev/urandom >more`),
+      args: ['backup', lab.container, option],
+      afterwards: async () => {
+        await lab.at.ok('restore', lab.container, '--to-volume', lab.at.name('proof'), '--verify');
+        expect(await lab.differs(lab.at.name('proof'))).toBe('');
+        await lab.at.docker('volume', 'rm', lab.at.name('proof'));
+      },
+      volumes: [],
+    };
+  };
+
+/** The target has the whole volume or none, and the source is as it was. */
+const migrate = async (lab: Laboratory): Promise<CrashCase> => {
+  const { at, source, container } = lab;
+  const other = engines().b;
+  afterwards(() => cleanupEngine(other, at.name()));
+  const differs = async () =>
+    treeDifferences(await mountpoint(at.host, source), await mountpoint(other, source));
+  const before = await fingerprint(await mountpoint(at.host, source));
+  const there = ['-H', other, '--repo', at.repo];
+  return {
+    reset: () => docker(other, 'volume', 'rm', '-f', source),
+    args: ['migrate', container, '--to-host', other],
+    next: ['recover'],
+    afterwards: async () => {
+      await volbakOk([...there, 'recover'], { env: at.env });
+      expect(await helpers(other)).toBe('');
+      expect(await fingerprint(await mountpoint(at.host, source))).toBe(before);
+      if (!(await dockerOk(other, 'volume', 'inspect', source)))
+        await at.ok('migrate', container, '--to-host', other);
+      expect(await differs()).toBe('');
+    },
+    volumes: [],
+  };
+};
 
 const fresh = async (lab: Laboratory): Promise<CrashCase> => {
   const target = lab.at.name('target');
@@ -145,7 +182,9 @@ const pruning = async (lab: Laboratory): Promise<CrashCase> => ({
 });
 
 export const CASES: Record<string, (lab: Laboratory) => Promise<CrashCase>> = {
-  'backup --stop': backup,
+  'backup --stop': held('--stop'),
+  'backup --pause': held('--pause'),
+  migrate,
   'restore into a new volume': fresh,
   'restore --on-conflict replace': replace,
   'restore --on-conflict overlay': overlay,
@@ -154,3 +193,6 @@ export const CASES: Record<string, (lab: Laboratory) => Promise<CrashCase>> = {
   forget: forgetting,
   prune: pruning,
 };
+
+/** How often each is killed in `npm run soak`; 30 times the others. */
+export const MOMENTS: Record<string, number> = { 'backup --stop': 50, 'backup --pause': 50, migrate: 50 };

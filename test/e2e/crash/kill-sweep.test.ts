@@ -1,6 +1,6 @@
 import { describe, test } from 'vitest';
 import { rounds } from '../../support/soak.ts';
-import { CASES } from './cases.ts';
+import { CASES, MOMENTS } from './cases.ts';
 import { laboratory, sweep, type Victim } from './laboratory.ts';
 
 async function sweepCase(name: string, points: number, victim: Victim): Promise<void> {
@@ -12,7 +12,7 @@ async function sweepCase(name: string, points: number, victim: Victim): Promise<
 
 describe('kill -9 of volbak at any moment: the next command succeeds, all snapshots are whole, nothing is left', () => {
   test.each(Object.keys(CASES))('%s', { timeout: 3_600_000 }, async (name) => {
-    await sweepCase(name, rounds(2, 30), 'volbak');
+    await sweepCase(name, rounds(2, MOMENTS[name] ?? 30), 'volbak');
   });
 });
 

@@ -22,11 +22,15 @@ async function listen(server: Server): Promise<number> {
 export interface Proxy {
   port: number;
   cut: () => void;
+  /** Connections so far. */
+  count: () => number;
 }
 
 async function proxy(server: Server, event: string, target: () => Socket): Promise<Proxy> {
   const open = new Set<Socket>();
+  let count = 0;
   server.on(event, (client: Socket) => {
+    count++;
     const upstream = target();
     for (const [from, to] of [
       [client, upstream],
@@ -49,7 +53,7 @@ async function proxy(server: Server, event: string, target: () => Socket): Promi
     cut();
     server.close();
   });
-  return { port, cut };
+  return { port, cut, count: () => count };
 }
 
 /** A TCP port in front of another. */
@@ -128,8 +132,11 @@ export interface SshServer {
   makeKey(name: string): Promise<string>;
 }
 
-/** A real OpenSSH server with keys of its own; what is run in it gets `env`, by default the engine's DOCKER_HOST. */
-export async function sshServer(env: Record<string, string>): Promise<SshServer> {
+/**
+ * A real OpenSSH server with keys of its own; what is run in it gets `env`, by default the engine's DOCKER_HOST. `more` are
+ * lines of its configuration.
+ */
+export async function sshServer(env: Record<string, string>, more: string[] = []): Promise<SshServer> {
   const dir = await tempDir('volbak-sshd-');
   mkdirSync('/run/sshd', { recursive: true });
   const makeKey = async (name: string) => {
@@ -148,6 +155,7 @@ export async function sshServer(env: Record<string, string>): Promise<SshServer>
     'PermitRootLogin yes',
     'UsePAM no',
     'MaxStartups 100',
+    ...more,
     `SetEnv ${Object.entries(env)
       .map(([name, value]) => `${name}=${value}`)
       .join(' ')}`,

@@ -137,6 +137,27 @@ describe('ssh://', () => {
     );
   });
 
+  it.each([
+    [[], 2],
+    [['MaxSessions 2'], 6],
+  ])(
+    'logs in once for many requests, and again where the server has room for no more: %j',
+    async (more, most) => {
+      const limited = await sshServer({ DOCKER_HOST: engines().a }, more);
+      const proxy = await tcpProxy(limited.port);
+      const files = { key: limited.key, 'known-hosts': limited.knownHosts(`[127.0.0.1]:${proxy.port}`) };
+      const { docker: client } = await open(files, {}, `ssh://root@127.0.0.1:${proxy.port}`);
+      for (let n = 0; n < 5; n++) await client.ping();
+      expect(proxy.count()).toBe(1);
+      const answers = await Promise.all(
+        Array.from({ length: 12 }, () => client.listContainers({ all: true })),
+      );
+      for (const answer of answers) expect(answer).toBeInstanceOf(Array);
+      expect(proxy.count()).toBeGreaterThan(1);
+      expect(proxy.count()).toBeLessThanOrEqual(most);
+    },
+  );
+
   it('carries a container, stdin to its end and all of stdout', async () => {
     const { docker: client } = await open({ key: server.key, 'known-hosts': known() });
     const { stream } = await attach(client, 'cat');

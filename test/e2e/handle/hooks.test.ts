@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { running } from '../../support/running.ts';
 import { failure, helpers, type Site, site, warnings } from '../../support/site.ts';
 import { tempDir } from '../../support/temp.ts';
 
@@ -12,21 +13,7 @@ async function recipe(text: string): Promise<string> {
 
 async function app(at: Site): Promise<string> {
   const volume = await at.volume('v');
-  const name = at.name('app');
-  await at.docker(
-    'run',
-    '-d',
-    '--network',
-    'none',
-    '--name',
-    name,
-    '-v',
-    `${volume}:/data`,
-    'toolbox',
-    'sleep',
-    '600',
-  );
-  return name;
+  return running(at, 'app', '-v', `${volume}:/data`);
 }
 
 const log = (at: Site) => at.inside(at.name('v'), 'cat log 2>/dev/null || true');

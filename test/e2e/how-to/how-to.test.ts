@@ -2,7 +2,10 @@ import { spawn } from 'node:child_process';
 import { readFile, symlink } from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { cleanEnv, cleanupEngine, docker, engines, inVolume } from '../../support/engine.ts';
+import { requireVolbakImage, socketOf, VOLBAK_IMAGE } from '../../support/container.ts';
+import { cleanEnv, cleanupEngine, docker, dockerTry, engines, inVolume } from '../../support/engine.ts';
+import { eventually } from '../../support/scene.ts';
+import { daemonOf, startSftp, startSwarm } from '../../support/swarm.ts';
 import { afterwards, tempDir } from '../../support/temp.ts';
 import { privateHomes, projectRoot } from '../../support/volbak.ts';
 
@@ -234,6 +237,64 @@ describe('docs/how-to: every command of every page', () => {
     expect(await docker(a, 'inspect', '-f', '{{.State.Running}}', 'shop-db')).toBe('true');
   });
 
+  it('run-in-a-container', async () => {
+    const { a } = engines();
+    await requireVolbakImage(a);
+    await docker(a, 'tag', VOLBAK_IMAGE, 'volbak');
+    afterwards(async () => {
+      await dockerTry(a, 'rm', '-f', 'volbak');
+      await docker(a, 'volume', 'rm', '-f', 'volbak-state', 'volbak-repository');
+      await docker(a, 'image', 'rm', 'volbak');
+    });
+    const { follow, files } = await shop();
+    // There is no registry here; the first block is that of test/support/volbak-image.sh.
+    const out = await follow('run-in-a-container.md', ([, ...rest]) => [`SOCKET=${socketOf(a)}`, ...rest]);
+    expect(out.match(/snapshot \S+ of shop-db: 1 volume/g)).toHaveLength(2);
+    expect(out).toContain('digest proven');
+    expect(out).toMatch(/^ok +helper image +volbak:/m);
+    expect(out).toMatch(/^nightly +backup +\d{4}-\d\d-\d\d 03:00:00/m);
+    expect(await files('shop-db-copy')).toBe(CONTENT);
+    expect(await docker(a, 'inspect', '-f', '{{.State.Running}}', 'shop-db')).toBe('true');
+  });
+
+  it('back-up-a-swarm', async () => {
+    const swarm = await startSwarm();
+    const sftp = await startSftp();
+    for (const host of [swarm.a, swarm.b]) {
+      await docker(host, 'tag', VOLBAK_IMAGE, 'volbak');
+      const options = ['--network', 'none', '-v', 'shop-data:/data'];
+      await docker(host, 'run', '-d', '--name', 'shop-db', ...options, 'sleeper');
+    }
+    const dir = await tempDir();
+    await symlink(path.join(projectRoot, 'recipes'), path.join(dir, 'recipes'));
+    const env = {
+      ...cleanEnv(),
+      ...(await privateHomes()),
+      PATH: `${path.join(projectRoot, 'bin')}:${process.env.PATH}`,
+      DOCKER_HOST: swarm.a,
+      SOCKET: socketOf(swarm.a),
+      BACKUP_HOST: '127.0.0.1',
+      BACKUP_PORT: String(sftp.port),
+      BACKUP_DIR: sftp.repository,
+    };
+    const [copy = '', ...rest] = await blocks('back-up-a-swarm.md');
+    const look = rest.pop() ?? '';
+    const authorize = `cat volbak_ssh_key.pub >>${sftp.authorizedKeys}`;
+    await bash([copy, authorize, ...rest].join('\n'), dir, env);
+    for (const host of [swarm.a, swarm.b])
+      await eventually('volbak runs on the node', async () => (await daemonOf(host)) !== '', 60);
+    const out = await bash(look, dir, env);
+    for (const host of ['host-a', 'host-b']) {
+      expect(out).toMatch(new RegExp(`^${host} +ready +ok$`, 'm'));
+      expect(out).toMatch(new RegExp(`^${host}: 1 snapshot, .* stored`, 'm'));
+      expect(out).toMatch(new RegExp(`^${host}: 1 drill passed$`, 'm'));
+    }
+    const status = JSON.parse(out.slice(out.lastIndexOf('\n[') + 1));
+    expect(status).toMatchObject(
+      ['host-a', 'host-b'].map((node) => ({ node, sources: [{ source: 'container/shop-db' }] })),
+    );
+  }, 400_000);
+
   it('schedule-with-labels', async () => {
     const { follow } = await shop();
     const out = await follow('schedule-with-labels.md');
@@ -264,6 +325,7 @@ describe('docs/how-to: every command of every page', () => {
     const { readdir } = await import('node:fs/promises');
     const pages = (await readdir(path.join(projectRoot, 'docs/how-to'))).sort();
     expect(pages).toEqual([
+      'back-up-a-swarm.md',
       'backup-and-restore-a-container.md',
       'encrypt-a-repository.md',
       'export-and-import-plain-tars.md',
@@ -273,6 +335,7 @@ describe('docs/how-to: every command of every page', () => {
       'prove-a-backup.md',
       'restore-in-place.md',
       'restore-without-volbak.md',
+      'run-in-a-container.md',
       'run-something-on-volumes.md',
       'schedule-backups.md',
       'schedule-with-labels.md',

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { dockerOk } from '../../support/engine.ts';
+import { changingAtStop, stateOf } from '../../support/running.ts';
 import { helperAtWork, helpers, type Site } from '../../support/site.ts';
 import { finished } from '../../support/volbak.ts';
-import { changingAtStop, stateOf, type TwoEngines, twoEngines } from './support.ts';
+import { type TwoEngines, twoEngines } from './support.ts';
 
 /** A volume that takes a while, and a container that writes as much again when it is stopped. */
 async function slowCase(): Promise<TwoEngines & { volume: string; app: string }> {

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { dockerOk, mountpoint } from '../../support/engine.ts';
+import { changingAtStop, running, stateOf } from '../../support/running.ts';
 import { bash, failure, helpers, warnings } from '../../support/site.ts';
 import { SMALL_TREE } from '../../support/trees.ts';
-import { changingAtStop, stateOf, twoEngines } from './support.ts';
+import { twoEngines } from './support.ts';
 
 const DIGEST = /^[0-9a-f]{64}$/;
 
@@ -11,22 +12,7 @@ describe('migrate moves volumes to another engine', () => {
     const { at, other, differences, there } = await twoEngines();
     const data = await at.volume('data', SMALL_TREE, '--label', 'of=shop');
     const more = await at.volume('more', 'echo more >file');
-    const app = at.name('app');
-    const mounts = ['-v', `${data}:/data`, '-v', `${more}:/more`, '-v', '/anonymous'];
-    await at.docker(
-      'run',
-      '-d',
-      '--network',
-      'none',
-      '--stop-signal',
-      'KILL',
-      '--name',
-      app,
-      ...mounts,
-      'toolbox',
-      'sleep',
-      '600',
-    );
+    const app = await running(at, 'app', '-v', `${data}:/data`, '-v', `${more}:/more`, '-v', '/anonymous');
     const done = await at.ok('migrate', app, '--to-host', other, '--rename', `${more}=${at.name('renamed')}`);
     const names = done.volumes.map((volume: { name: string }) => volume.name);
     expect(names.sort()).toEqual([`${app}_anonymous`, data, at.name('renamed')].sort());
@@ -300,24 +286,7 @@ describe('--with-container', () => {
     const { at, other, there } = await twoEngines();
     const volume = await at.volume('data', 'echo 1 >file');
     const dir = await bash('mktemp -d');
-    const app = at.name('app');
-    await at.docker(
-      'run',
-      '-d',
-      '--network',
-      'none',
-      '--stop-signal',
-      'KILL',
-      '--name',
-      app,
-      '-v',
-      `${volume}:/data`,
-      '-v',
-      `${dir}:/host`,
-      'toolbox',
-      'sleep',
-      '600',
-    );
+    const app = await running(at, 'app', '-v', `${volume}:/data`, '-v', `${dir}:/host`);
     await bash(`rmdir '${dir}'`);
     const result = await at.run(
       'migrate',

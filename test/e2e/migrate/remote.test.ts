@@ -1,13 +1,14 @@
 import { describe, expect, it } from 'vitest';
+import { changingAtStop, stateOf } from '../../support/running.ts';
 import { summary } from '../../support/site.ts';
 import { SMALL_TREE } from '../../support/trees.ts';
 import { volbakOk } from '../../support/volbak.ts';
 import { makeCertificates, sshServer, tlsEngine } from '../engine-connect/servers.ts';
-import { changingAtStop, stateOf, type TwoEngines, twoEngines } from './support.ts';
+import { type TwoEngines, twoEngines } from './support.ts';
 
 const CHANGE = 'echo more >>random; rm -r empty; mkdir new; echo 1 >new/file';
 
-/** Every request to an engine behind ssh is a connection of its own, and that takes its time on a busy machine. */
+/** On a busy machine an engine behind ssh takes its time. */
 const MINUTES = 300_000;
 
 /** Much that compresses, to see that it is. */

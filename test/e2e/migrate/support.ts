@@ -24,18 +24,3 @@ export async function twoEngines(options: SiteOptions = {}): Promise<TwoEngines>
     there: (...args) => docker(other, ...args),
   };
 }
-
-/** A running container that runs a script in its volume when it is stopped: what a live pass cannot have seen. */
-export async function changingAtStop(at: Site, volume: string, script: string): Promise<string> {
-  const name = at.name('app');
-  const body = `cd /data; trap '${script.replaceAll("'", "'\\''")}; exit 0' TERM; echo up >/tmp/up; while :; do sleep 0.05; done`;
-  const args = ['--network', 'none', '--name', name, '-v', `${volume}:/data`];
-  await at.docker('run', '-d', '-t', ...args, 'toolbox', 'sh', '-c', body);
-  for (let tries = 0; (await at.docker('exec', name, 'ls', '/tmp')) !== 'up' && tries < 100; tries++);
-  return name;
-}
-
-/** A container's state: running, exited, … */
-export function stateOf(at: Site, name: string): Promise<string> {
-  return at.docker('inspect', '-f', '{{.State.Status}}', name);
-}

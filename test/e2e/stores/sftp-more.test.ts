@@ -52,7 +52,7 @@ describe('access over SFTP', () => {
       expect(error).toMatchObject({
         code: 'STORE_DENIED',
         retryable: false,
-        message: expect.stringContaining('changed host key'),
+        message: expect.stringContaining('another host key'),
         hint: expect.stringContaining('ssh-keygen -R'),
       });
     }

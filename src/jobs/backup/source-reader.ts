@@ -1,0 +1,105 @@
+import { type Attachment, planAttachment } from '../../engine/attachment.ts';
+import type { ResolvedSource, SourceVolume } from '../../engine/source.ts';
+import type { Repository } from '../../repository/repository.ts';
+import type { EngineContext } from '../engine-context.ts';
+import type { JobEnvironment } from '../environment.ts';
+import type { FrameStore } from '../frame-store.ts';
+import { listVolume } from '../read/list.ts';
+import type { Exclude, Listing } from '../read/listing.ts';
+import { createSlabs } from '../read/slabs.ts';
+import { excludeGlobs } from './exclude.ts';
+import type { Reuse } from './known-frames.ts';
+import { readIntoRepository, type VolumeBackup, type VolumeReading } from './volume.ts';
+
+export interface ReaderDeps {
+  env: JobEnvironment;
+  ctx: EngineContext;
+  repository: Repository;
+  frames: FrameStore;
+  /** Globs of what is left out. */
+  exclude: readonly string[];
+}
+
+/** One way through all volumes of a source. */
+export interface Pass {
+  /** What is told with events. */
+  action: string;
+  /** What of a listed volume is taken over unread. */
+  reuse(listing: Listing, volume: SourceVolume): Promise<Reuse | undefined>;
+}
+
+/** Reads the volumes of one source into a repository, as often as it is asked to. */
+export class SourceReader {
+  readonly #deps: ReaderDeps;
+  readonly #source: ResolvedSource;
+  readonly #attachment: Attachment;
+  /** One after another they use the same memory. */
+  readonly #memory = createSlabs();
+  helperTar = 'unknown';
+
+  constructor(deps: ReaderDeps, source: ResolvedSource) {
+    this.#deps = deps;
+    this.#source = source;
+    this.#attachment = planAttachment(source, source.volumes);
+  }
+
+  /** Reads and stores one volume after another; the indexes are written, too. */
+  async store(pass: Pass): Promise<VolumeBackup[]> {
+    const results: VolumeBackup[] = [];
+    for (const volume of this.#source.volumes) results.push(await (await this.#read(volume, pass)).finish());
+    return results;
+  }
+
+  /** Reads all volumes; what was read is stored meanwhile, and need not be when it resolves. */
+  async read(pass: Pass): Promise<VolumeReading[]> {
+    const readings: VolumeReading[] = [];
+    try {
+      for (const volume of this.#source.volumes) readings.push(await this.#read(volume, pass));
+      return readings;
+    } catch (error) {
+      await abandonAll(readings);
+      throw error;
+    }
+  }
+
+  async #read(volume: SourceVolume, { action, reuse: plan }: Pass): Promise<VolumeReading> {
+    const { ctx, env, frames } = this.#deps;
+    const { emit } = env;
+    const { name } = volume;
+    const exclude = this.#exclude(volume);
+    const path = this.#attachment.paths.get(name) as string;
+    const listing = await listVolume(ctx, this.#attachment, path, exclude ? { exclude } : {});
+    this.helperTar = listing.helperTar;
+    const reuse = await plan(listing, volume);
+    emit({
+      event: 'volume-start',
+      volume: name,
+      action,
+      entries: (reuse?.plan.reading ?? listing).spool.count,
+      of: listing.spool.count,
+      bytes: (reuse?.plan ?? listing).bytes,
+    });
+    const { writer, cache } = frames;
+    const options = { ctx, writer, emit, action, reuse, cache, memory: this.#memory };
+    const reading = await readIntoRepository(volume, this.#attachment, listing, options);
+    emit({ event: 'volume-done', volume: name, action, bytes: reading.bytes });
+    return reading;
+  }
+
+  /** volbak's own repository may lie inside a bind mount: it must not eat itself. */
+  #exclude(volume: SourceVolume): Exclude | undefined {
+    const { repository, env, exclude } = this.#deps;
+    const own: string[] = [];
+    const { label } = repository.store;
+    if (volume.bind !== undefined && label.startsWith(`${volume.bind.replace(/\/$/, '')}/`)) {
+      own.push(`.${label.slice(volume.bind.replace(/\/$/, '').length)}`);
+      env.emit({ event: 'info', message: `the repository lies inside ${volume.bind} and is left out` });
+    }
+    return excludeGlobs(exclude, own);
+  }
+}
+
+/** Lets go of volumes that were read, and will not be stored to their end. */
+export async function abandonAll(readings: readonly VolumeReading[]): Promise<void> {
+  for (const reading of readings) await reading.abandon();
+}

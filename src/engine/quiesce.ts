@@ -3,7 +3,8 @@ import { messageOf, VolbakError } from '../core/errors.ts';
 import type { Journal } from '../core/journal.ts';
 import type { EngineConnection } from './connect.ts';
 import { engineError, statusOf } from './helper.ts';
-import { containersUsing, findVolume } from './source.ts';
+import { HELPER_LABEL } from './labels.ts';
+import { findVolume } from './source.ts';
 import { type RunningContainer, stopOrder } from './stop-order.ts';
 import { swarmServiceOf } from './swarm-task.ts';
 
@@ -33,20 +34,23 @@ export interface Quiesced {
 }
 
 /**
- * Who has to stand still: every running container that uses one of the volumes, not only the one that was named, as Docker
- * does no locking; before a stop also whoever shares a namespace with one of them. In the order in which to stop them.
- * Raises USAGE where a stop would lose data.
+ * Who has to stand still: every running container that uses one of the volumes (by name) or bind mounts (by path on the
+ * host), not only the one that was named, as Docker does no locking; before a stop also whoever shares a namespace with one
+ * of them. In the order in which to stop them. Raises USAGE where a stop would lose data.
  */
 export async function planQuiesce(
   engine: EngineConnection,
   mode: QuiesceMode,
   volumes: readonly string[],
 ): Promise<QuiescedContainer[]> {
-  const users = new Set<string>();
-  for (const volume of volumes)
-    for (const { Id, State } of await containersUsing(engine, volume)) if (halts(mode, State)) users.add(Id);
+  // Helpers of other runs are theirs.
+  const listed = (await runningContainers(engine)).filter(
+    ({ State, Labels }) => halts(mode, State) && Labels?.[HELPER_LABEL] === undefined,
+  );
+  const isMeant = (mount: Dockerode.ContainerInfo['Mounts'][number]) =>
+    volumes.includes((mount.Type === 'volume' ? mount.Name : mount.Source) ?? '');
+  const users = new Set(listed.filter(({ Mounts }) => Mounts.some(isMeant)).map(({ Id }) => Id));
   if (users.size === 0) return [];
-  const listed = (await engine.docker.listContainers()).filter(({ State }) => halts(mode, State));
   const running: Running[] = [];
   for (const container of listed) {
     const found = await describe(engine, container);
@@ -60,6 +64,14 @@ export async function planQuiesce(
     await assertNotInMemory(engine, volumes);
   }
   return list.map(({ id, name }) => ({ id, name }));
+}
+
+async function runningContainers(engine: EngineConnection): Promise<Dockerode.ContainerInfo[]> {
+  try {
+    return await engine.docker.listContainers();
+  } catch (error) {
+    throw engineError(error, 'cannot list the containers that run');
+  }
 }
 
 /** One that is being started again and again may write in the middle; but only one that runs can be paused. */

@@ -16,7 +16,7 @@ export interface Hold {
   engine: EngineConnection;
   /** Without it nothing is stopped. */
   mode: QuiesceMode | undefined;
-  /** Volumes whose containers are meant. */
+  /** Volumes whose containers are meant; of bind mounts their paths on the host. */
   volumes: readonly string[];
   hooks: Hooks;
   /** Where the hooks run. */

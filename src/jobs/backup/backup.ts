@@ -151,7 +151,7 @@ export class BackupJob {
     const deps: PassDeps = { env, ctx, frames, known, reader, parents: parents.byVolume, full };
     const hooked = hooks.before.length + hooks.after.length > 0;
     if (!mode && !hooked) return { volumes: await onePass(deps) };
-    const volumes = source.volumes.filter((v) => v.bind === undefined).map((v) => v.name);
+    const volumes = source.volumes.map((volume) => volume.bind ?? volume.name);
     const holding = {
       engine: ctx.engine,
       mode,

@@ -134,6 +134,18 @@ describe('backup --stop and --pause read all while it is in use, and only what c
     expect((await at.ok('backup', '--volume', volume)).snapshots[0]).not.toHaveProperty('downtimeMs');
   });
 
+  it('with --include-binds also who uses a host directory stands still', async () => {
+    const at = await site();
+    const directory = await tempDir();
+    const app = await running(at, 'app', '-v', `${directory}:/host`);
+    const other = await running(at, 'other', '-v', `${directory}:/elsewhere`);
+    const result = await at.run('backup', app, '--include-binds', '--pause');
+    expect(result.exit, result.stdout).toBe(0);
+    const told = result.json.filter(({ event }) => event === 'info').map(({ message }) => message);
+    expect(told.join()).toMatch(new RegExp(`paused for .*: .*(${app}, ${other}|${other}, ${app})`));
+    expect(await stateOf(at, app)).toBe('running');
+  });
+
   it('a volume in memory is not stopped away: exit 2, and nothing happened', async () => {
     const at = await site();
     const memory = ['--opt', 'type=tmpfs', '--opt', 'device=tmpfs', '--driver', 'local'];

@@ -27,6 +27,22 @@ async function database(
   return name;
 }
 
+/** All that `recover` says where it had nothing to do. */
+const summaryAlone = expect.stringMatching(/^\{"event":"summary","command":"recover"[^\n]*\}\n$/);
+
+/** A database that writes into a large file all the time: it is stopped for as long as that is read again. */
+async function writer(at: Site) {
+  const volume = await at.volume('data', 'head -c 600000000 /dev/urandom >big');
+  const db = at.name('db');
+  const write = 'while sleep 0.1; do echo x >>/data/big; done';
+  const options = ['--network', 'none', '--stop-signal', 'KILL', '--name', db, '-v', `${volume}:/data`];
+  await at.docker('run', '-d', ...options, 'toolbox', 'sh', '-c', write);
+  const state = () => at.docker('inspect', '-f', '{{.State.Status}}', db);
+  const isStopped = () =>
+    eventually('the container is stopped', async () => (await state()) === 'exited', 60);
+  return { db, state, isStopped };
+}
+
 describe('volbak in a container', () => {
   it('is not root, has no tools of its makers, and its image brings no volumes and no health check', async () => {
     const { a } = engines();
@@ -96,12 +112,10 @@ describe('volbak in a container', () => {
 
   it('killed in the middle of a backup with --stop: a new container starts what was stopped, and removes the helper', async () => {
     const at = await site();
-    const db = await database(at, 'head -c 600000000 /dev/urandom >big');
+    const { db, state, isStopped } = await writer(at);
     const { run, start } = await containersOf(at);
     const first = await start('first', 'backup', db, '--stop');
-    await helperAtWork(at.host, 'read');
-    const state = () => at.docker('inspect', '-f', '{{.State.Status}}', db);
-    await eventually('the container is stopped', async () => (await state()) === 'exited');
+    await isStopped();
     await at.docker('kill', first);
     expect(await state()).toBe('exited');
     const { exit, json, stdout } = await run('recover');
@@ -112,19 +126,20 @@ describe('volbak in a container', () => {
     expect(told.join()).toContain(`started again: ${db}`);
   });
 
-  it('beside another one at work: what that stopped stays stopped, and its helper is left alone', async () => {
+  it('beside another one at work: what that stopped is not started, and its helpers are left alone', async () => {
     const at = await site();
-    const db = await database(at, 'head -c 600000000 /dev/urandom >big');
-    const { ok, start } = await containersOf(at);
+    const { db, state, isStopped } = await writer(at);
+    const { run, start } = await containersOf(at);
     const first = await start('first', 'backup', db, '--stop');
     const helper = await helperAtWork(at.host, 'read');
-    expect((await ok('recover')).exit).toBe(0);
-    // Also one on the machine itself, which cannot see the processes of containers.
-    expect((await volbak(at.globals.concat('recover'))).exit).toBe(0);
-    expect(await at.docker('ps', '-q', '--no-trunc', '--filter', `id=${helper}`)).toBe(helper);
-    expect(await at.docker('inspect', '-f', '{{.State.Status}}', db)).toBe('exited');
+    // One in a container, and one on the machine itself, which cannot see the processes of containers.
+    const both = async () => [await run('recover'), await volbak(at.globals.concat('recover'))];
+    for (const { exit, stdout } of await both()) expect([exit, stdout]).toEqual([0, summaryAlone]);
+    expect(await at.docker('ps', '-aq', '--no-trunc', '--filter', `id=${helper}`)).toBe(helper);
+    await isStopped();
+    for (const { exit, stdout } of await both()) expect([exit, stdout]).toEqual([0, summaryAlone]);
     expect(await at.docker('wait', first)).toBe('0');
-    expect(await at.docker('inspect', '-f', '{{.State.Status}}', db)).toBe('running');
+    expect(await state()).toBe('running');
   });
 });
 

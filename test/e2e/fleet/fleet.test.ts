@@ -140,11 +140,14 @@ describe('volbak fleet', () => {
 
   it('interrupted: the job is removed, and what it paused runs again', async () => {
     await database(swarm.b, 'big', 'head -c 600000000 /dev/urandom >big');
+    // What is written meanwhile is read again while it is paused.
+    const write = 'while sleep 0.1; do echo x >>/data/big; done';
+    await docker(swarm.b, 'exec', '--detach', 'big', 'sh', '-c', write);
     const child = await spawnVolbak(['-H', swarm.a, '--json', 'fleet', 'backup', '--', '--all', '--pause']);
     const end = finished(child);
     await helperAtWork(swarm.b, 'read', 60_000);
     const state = () => docker(swarm.b, 'inspect', '-f', '{{.State.Status}}', 'big');
-    await eventually('it is paused', async () => (await state()) === 'paused');
+    await eventually('it is paused', async () => (await state()) === 'paused', 60);
     child.kill('SIGTERM');
     expect((await end).exit).toBe(143);
     expect(await jobs()).toBe('');

@@ -94,11 +94,22 @@ describe('volbak in a container', () => {
     expect(sources).not.toContain(`host-a/container/${at.name('other')}`);
   });
 
+  it('--stop and --pause leave volbak itself running where it has the same volume', async () => {
+    const at = await site();
+    const db = await database(at);
+    const { options, run } = await containersOf(at);
+    const same = ['--volume', `${at.name('data')}:/same:ro`];
+    for (const mode of ['--stop', '--pause'])
+      await at.docker('run', '--rm', ...options, ...same, VOLBAK_IMAGE, 'backup', db, mode);
+    expect(JSON.parse((await run('snapshots')).stdout)).toHaveLength(2);
+    expect(await at.docker('inspect', '-f', '{{.State.Status}}', db)).toBe('running');
+  });
+
   it('killed in the middle of a backup with --stop: a new container starts what was stopped, and removes the helper', async () => {
     const at = await site();
     const db = await database(at, 'head -c 600000000 /dev/urandom >big');
     const { run, start } = await containersOf(at);
-    const first = await start('first', 'backup', db, '--stop');
+    const first = await start('first', 'backup', db, '--stop', '--full');
     await helperAtWork(at.host, 'read');
     const state = () => at.docker('inspect', '-f', '{{.State.Status}}', db);
     await eventually('the container is stopped', async () => (await state()) === 'exited');
@@ -116,7 +127,7 @@ describe('volbak in a container', () => {
     const at = await site();
     const db = await database(at, 'head -c 600000000 /dev/urandom >big');
     const { ok, start } = await containersOf(at);
-    const first = await start('first', 'backup', db, '--stop');
+    const first = await start('first', 'backup', db, '--stop', '--full');
     const helper = await helperAtWork(at.host, 'read');
     expect((await ok('recover')).exit).toBe(0);
     // Also one on the machine itself, which cannot see the processes of containers.

@@ -43,9 +43,10 @@ export async function planQuiesce(
   mode: QuiesceMode,
   volumes: readonly string[],
 ): Promise<QuiescedContainer[]> {
-  // Helpers of other runs are theirs.
+  // Helpers of other runs are theirs; and the container that volbak runs in would start nothing again.
+  const own = engine.info.ownContainer?.id;
   const listed = (await runningContainers(engine)).filter(
-    ({ State, Labels }) => halts(mode, State) && Labels?.[HELPER_LABEL] === undefined,
+    ({ Id, State, Labels }) => halts(mode, State) && Labels?.[HELPER_LABEL] === undefined && Id !== own,
   );
   const isMeant = (mount: Dockerode.ContainerInfo['Mounts'][number]) =>
     volumes.includes((mount.Type === 'volume' ? mount.Name : mount.Source) ?? '');

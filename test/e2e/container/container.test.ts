@@ -110,6 +110,17 @@ describe('volbak in a container', () => {
     expect(sources).not.toContain(`host-a/container/${at.name('other')}`);
   });
 
+  it('--stop and --pause leave volbak itself running where it has the same volume', async () => {
+    const at = await site();
+    const db = await database(at);
+    const { options, run } = await containersOf(at);
+    const same = ['--volume', `${at.name('data')}:/same:ro`];
+    for (const mode of ['--stop', '--pause'])
+      await at.docker('run', '--rm', ...options, ...same, VOLBAK_IMAGE, 'backup', db, mode);
+    expect(JSON.parse((await run('snapshots')).stdout)).toHaveLength(2);
+    expect(await at.docker('inspect', '-f', '{{.State.Status}}', db)).toBe('running');
+  });
+
   it('killed in the middle of a backup with --stop: a new container starts what was stopped, and removes the helper', async () => {
     const at = await site();
     const { db, state, isStopped } = await writer(at);

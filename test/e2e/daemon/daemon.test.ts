@@ -93,7 +93,8 @@ describe('the daemon', () => {
     const db = await running(at, 'head -c 600000000 /dev/urandom >big');
     const file = await config(
       at,
-      `  tick: { backup: { containers: [${db}], stop: true }, schedule: "*/10 * * * * *" }\n`,
+      // In full, as it is stopped for all of it then, and not only for what changed.
+      `  tick: { backup: { containers: [${db}], stop: true, full: true }, schedule: "*/10 * * * * *" }\n`,
       'daemon: { grace: 1s }\n',
     );
     const first = await daemon(file);

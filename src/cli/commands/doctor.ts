@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { patientOf } from '../patient.ts';
 import type { Register } from '../program.ts';
 
 const MARKS = { ok: 'ok     ', warning: 'WARNING', failed: 'FAILED ' } as const;
@@ -9,14 +10,7 @@ export function define(program: Command, register: Register): void {
     .description('check engine, helper image, repository, store and clocks, and say what to do');
   register(command, async (runtime) => {
     const { examine } = await import('../../jobs/doctor/doctor.ts');
-    const checks = await examine({
-      clock: runtime.env.clock,
-      signal: runtime.signal,
-      connect: () => runtime.connect(),
-      engine: () => runtime.engine(),
-      store: () => runtime.store(),
-      repository: () => runtime.repository('write'),
-    });
+    const checks = await examine(patientOf(runtime));
     runtime.output.document(checks);
     for (const { name, state, detail, hint } of checks) {
       runtime.output.line(`${MARKS[state]}  ${name.padEnd(13)} ${detail}`);

@@ -3,6 +3,7 @@ import { formatBytes, formatDuration, plural } from '../../core/units.ts';
 import type { NodeStatus } from '../../jobs/fleet/node.ts';
 import type { FleetOptions, NodeResult } from '../../jobs/fleet/types.ts';
 import { duration } from '../options.ts';
+import { patientOf } from '../patient.ts';
 import type { Register } from '../program.ts';
 import { table } from '../render/table.ts';
 import type { Runtime } from '../runtime.ts';
@@ -143,15 +144,7 @@ function rowsOf({ node, state, error, result }: NodeResult): string[][] {
 
 async function showNode(runtime: Runtime): Promise<number> {
   const { nodeStatus } = await import('../../jobs/fleet/node.ts');
-  const patient = {
-    clock: runtime.env.clock,
-    signal: runtime.signal,
-    connect: () => runtime.connect(),
-    engine: () => runtime.engine(),
-    store: () => runtime.store(),
-    repository: () => runtime.repository('write'),
-  };
-  const status = await nodeStatus(patient, VERSION);
+  const status = await nodeStatus(patientOf(runtime), VERSION);
   runtime.output.document(status);
   for (const { name, state, detail } of status.checks)
     runtime.output.line(`${state.padEnd(7)}  ${name}: ${detail}`);

@@ -45,6 +45,21 @@ async function running(at: Site, script: string): Promise<string> {
 
 const state = (at: Site, name: string) => at.docker('inspect', '-f', '{{.State.Status}}', name);
 
+/** A web server that keeps what is posted to it. */
+async function webhook(): Promise<{ got: Json[]; port: number }> {
+  const got: Json[] = [];
+  const http = createServer(async (request, response) => {
+    let body = '';
+    for await (const chunk of request) body += chunk;
+    got.push(JSON.parse(body));
+    response.end();
+  });
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+  afterwards(async () => http.close());
+  const { port } = http.address() as AddressInfo;
+  return { got, port };
+}
+
 describe('the daemon', () => {
   it('runs jobs by real cron ticks, chains behind them, tells Prometheus, reads its configuration anew, and ends with 0', async () => {
     const at = await site();
@@ -178,16 +193,7 @@ describe('the daemon', () => {
 
   it('tells a webhook of a failure, and when the job works again; no secret of the configuration is in its log', async () => {
     const at = await site();
-    const got: Json[] = [];
-    const http = createServer(async (request, response) => {
-      let body = '';
-      for await (const chunk of request) body += chunk;
-      got.push(JSON.parse(body));
-      response.end();
-    });
-    await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
-    afterwards(async () => http.close());
-    const { port } = http.address() as AddressInfo;
+    const { got, port } = await webhook();
     const file = await config(
       at,
       `  tick: { backup: { containers: [${at.name('db')}] }, schedule: "*/3 * * * * *", retry: { times: 0 } }\n`,
@@ -209,16 +215,7 @@ describe('the daemon', () => {
   it('tells of a job that is silent, though it only waits, and of a snapshot that shrank; in Prometheus, too', async () => {
     const at = await site();
     const db = await running(at, 'for i in $(seq 20); do echo $i >$i; done');
-    const got: Json[] = [];
-    const http = createServer(async (request, response) => {
-      let body = '';
-      for await (const chunk of request) body += chunk;
-      got.push(JSON.parse(body));
-      response.end();
-    });
-    await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
-    afterwards(async () => http.close());
-    const { port } = http.address() as AddressInfo;
+    const { got, port } = await webhook();
     const file = await config(
       at,
       `  tick: { backup: { containers: [${db}] }, schedule: "*/2 * * * * *" }\n` +

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { startDaemon } from '../../support/daemon.ts';
+import { stateOf } from '../../support/running.ts';
 import { failure, helperAtWork, helpers, type Site, site } from '../../support/site.ts';
 import { afterwards, tempDir } from '../../support/temp.ts';
 import { type Json, volbak } from '../../support/volbak.ts';
@@ -42,8 +43,6 @@ async function running(at: Site, script: string): Promise<string> {
   );
   return name;
 }
-
-const state = (at: Site, name: string) => at.docker('inspect', '-f', '{{.State.Status}}', name);
 
 /** A web server that keeps what is posted to it. */
 async function webhook(): Promise<{ got: Json[]; port: number }> {
@@ -99,7 +98,7 @@ describe('the daemon', () => {
     await says(/^other is done/);
     child.kill('SIGTERM');
     expect(await ended).toMatchObject({ exit: 0 });
-    expect(await state(at, db)).toBe('running');
+    expect(await stateOf(at, db)).toBe('running');
     expect((await at.document('snapshots')).length).toBeGreaterThanOrEqual(2);
   });
 
@@ -114,18 +113,18 @@ describe('the daemon', () => {
     );
     const first = await daemon(file);
     await helperAtWork(at.host, 'read');
-    expect(await state(at, db)).toBe('exited');
+    expect(await stateOf(at, db)).toBe('exited');
     first.child.kill('SIGTERM');
     expect(await first.ended).toMatchObject({ exit: 0 });
     expect(first.log.map(({ msg }) => msg)).toContain('tick was stopped; it runs again with the next start');
-    expect(await state(at, db)).toBe('running');
+    expect(await stateOf(at, db)).toBe('running');
     expect(await helpers(at.host)).toBe('');
     const next = await daemon(file);
     await next.says(/^tick is done/);
     expect(next.log.find(({ msg }) => msg === 'tick starts')).toMatchObject({ why: 'interrupted' });
     next.child.kill('SIGTERM');
     await next.ended;
-    expect(await state(at, db)).toBe('running');
+    expect(await stateOf(at, db)).toBe('running');
   });
 
   it('kill -9 in the middle: its job notices and stops cleanly; the next daemon runs it again, once', async () => {
@@ -148,7 +147,7 @@ describe('the daemon', () => {
     expect(again).toMatchObject({ why: expect.stringMatching(/interrupted|after/), attempt: 1 });
     next.child.kill('SIGTERM');
     await next.ended;
-    expect(await state(at, db)).toBe('running');
+    expect(await stateOf(at, db)).toBe('running');
     expect(await helpers(at.host)).toBe('');
   });
 

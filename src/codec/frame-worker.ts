@@ -57,6 +57,10 @@ function decode({ stored, frames }: DecodeBatch, codec: FrameCodec): Uint8Array 
   const out = new Uint8Array(frames.reduce((sum, frame) => sum + frame.raw, 0));
   let at = 0;
   for (const frame of frames) {
+    if (frame.length === 0) {
+      at += frame.raw;
+      continue;
+    }
     const raw = codec.decompress(stored.subarray(frame.offset, frame.offset + frame.length), frame.raw);
     if (sha256(raw).toString('hex') !== frame.sha256) {
       throw new VolbakError('INTEGRITY', `frame ${frame.sha256} holds other bytes than were written`);

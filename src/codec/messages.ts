@@ -22,7 +22,7 @@ export interface EncodedBatch {
 /** What a thread answers with; `slot` of its ring holds `stored`. */
 export type EncodedReply = Omit<EncodedBatch, 'release'> & { slot: number };
 
-/** Stored frames to decompress and check. */
+/** Stored frames to decompress and check; one of length 0 is `raw` zeros. */
 export interface DecodeBatch {
   stored: Uint8Array;
   frames: { offset: number; length: number; raw: number; sha256: string }[];

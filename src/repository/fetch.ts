@@ -5,6 +5,7 @@ import type { Store } from '../store/store.ts';
 import type { FrameRef } from './frame-ref.ts';
 import type { IndexCache } from './index-cache.ts';
 import { segmentKey } from './keys.ts';
+import { isZeroFrame } from './zero-frames.ts';
 
 const GROUP_STORED = 4 * 1024 * 1024;
 const GROUP_RAW = 8 * 1024 * 1024;
@@ -19,7 +20,7 @@ export interface FetchOptions {
   cache?: IndexCache;
 }
 
-/** Frames that lie one after another in a segment: one ranged read. */
+/** Frames that lie one after another in a segment: one ranged read. Frames of zeros among them lie anywhere. */
 export interface FrameGroup {
   segment: string;
   offset: number;
@@ -28,19 +29,26 @@ export interface FrameGroup {
   frames: FrameRef[];
 }
 
-/** Gathers references in order into groups of neighbours, a few MiB each. */
+/**
+ * Gathers references in order into groups of neighbours, a few MiB each. Of each large file the padding is a frame that
+ * many files share: it takes no reading, and those before and after it stay neighbours.
+ */
 export async function* groupFrames(
   refs: AsyncIterable<FrameRef> | Iterable<FrameRef>,
 ): AsyncGenerator<FrameGroup> {
   let group: FrameGroup | undefined;
   for await (const ref of refs) {
-    const [segment, offset, length, raw] = ref;
+    const [segment, offset, stored, raw] = ref;
+    const length = isZeroFrame(ref) ? 0 : stored;
     const joins =
-      group?.segment === segment &&
-      group.offset + group.length === offset &&
+      group !== undefined &&
+      (length === 0 ||
+        group.length === 0 ||
+        (group.segment === segment && group.offset + group.length === offset)) &&
       group.length + length <= GROUP_STORED &&
       group.raw + raw <= GROUP_RAW;
     if (group && joins) {
+      if (group.length === 0) Object.assign(group, { segment, offset });
       group.length += length;
       group.raw += raw;
       group.frames.push(ref);
@@ -55,16 +63,16 @@ export async function* groupFrames(
 /** One ranged read and its decoding: the raw frames of a group, checked. */
 export async function fetchGroup(group: FrameGroup, options: FetchOptions): Promise<Uint8Array> {
   const { store, pool, signal } = options;
+  if (group.length === 0) return new Uint8Array(group.raw);
   const key = segmentKey(group.segment);
   try {
     const range = { offset: group.offset, length: group.length };
     const stored = await store.get(key, signal ? { range, signal } : { range });
-    const frames = group.frames.map(([, offset, length, raw, sha256]) => ({
-      offset: offset - group.offset,
-      length,
-      raw,
-      sha256,
-    }));
+    const frames = group.frames.map((ref) => {
+      const [, offset, length, raw, sha256] = ref;
+      if (isZeroFrame(ref)) return { offset: 0, length: 0, raw, sha256 };
+      return { offset: offset - group.offset, length, raw, sha256 };
+    });
     return await pool.decode({ stored, frames });
   } catch (error) {
     if (isVolbakError(error, 'STORE_NOT_FOUND')) {

@@ -53,11 +53,13 @@ function encode({ bytes, frames }: EncodeBatch, codec: FrameCodec): EncodedReply
   return { hashes, known, lengths, stored: out.subarray(0, total), slot };
 }
 
-function decode({ stored, frames }: DecodeBatch, codec: FrameCodec): Uint8Array {
-  const out = new Uint8Array(frames.reduce((sum, frame) => sum + frame.raw, 0));
+function decode({ stored, frames, out: memory }: DecodeBatch, codec: FrameCodec): Uint8Array {
+  const length = frames.reduce((sum, frame) => sum + frame.raw, 0);
+  const out = memory ? new Uint8Array(memory, 0, length) : new Uint8Array(length);
   let at = 0;
   for (const frame of frames) {
     if (frame.length === 0) {
+      out.fill(0, at, at + frame.raw);
       at += frame.raw;
       continue;
     }
@@ -78,7 +80,7 @@ function answer(request: WorkerRequest): void {
       reply({ id: request.id, kind: 'encoded', result });
     } else {
       const raw = decode(request, codec);
-      reply({ id: request.id, kind: 'decoded', raw }, [raw.buffer as ArrayBuffer]);
+      reply({ id: request.id, kind: 'decoded', raw }, raw.buffer instanceof ArrayBuffer ? [raw.buffer] : []);
     }
   } catch (error) {
     const code = isVolbakError(error) ? error.code : 'UNEXPECTED';

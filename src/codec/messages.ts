@@ -26,6 +26,8 @@ export type EncodedReply = Omit<EncodedBatch, 'release'> & { slot: number };
 export interface DecodeBatch {
   stored: Uint8Array;
   frames: { offset: number; length: number; raw: number; sha256: string }[];
+  /** Where the raw frames go; without it memory is made for them. */
+  out?: SharedArrayBuffer;
 }
 
 export type WorkerRequest =

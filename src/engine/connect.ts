@@ -1,5 +1,6 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
+import { inspect } from 'node:util';
 import type DockerModem from 'docker-modem';
 import type Dockerode from 'dockerode';
 import { messageOf, VolbakError } from '../core/errors.ts';
@@ -137,6 +138,7 @@ async function makeClient(endpoint: Endpoint, timeoutMs: number): Promise<Docker
   const { default: Docker } = await import('dockerode');
   const transport = await transportOf(endpoint, timeoutMs);
   try {
+    quieten(transport.agent);
     return new Docker({ ...CLEAN_SLATE, ...transport });
   } catch (cause) {
     throw new VolbakError(
@@ -165,6 +167,14 @@ const CLEAN_SLATE = {
   headers: {},
   sshOptions: {},
 };
+
+/**
+ * docker-modem writes out all that a request has, for a log that is off. An agent leads to open sockets and their requests:
+ * that took some milliseconds each time.
+ */
+function quieten(agent: object | undefined): void {
+  if (agent) Object.assign(agent, { [inspect.custom]: () => '[agent]' });
+}
 
 async function transportOf(endpoint: Endpoint, timeoutMs: number): Promise<DockerModem.ConstructorOptions> {
   switch (endpoint.kind) {

@@ -18,6 +18,8 @@ export interface FetchOptions {
   signal?: AbortSignal;
   /** Where frames of indexes may be at hand. */
   cache?: IndexCache;
+  /** What `fetchFrames` yields is only valid until the next is asked for: its memory is used again. */
+  passing?: boolean;
 }
 
 /** Frames that lie one after another in a segment: one ranged read. Frames of zeros among them lie anywhere. */
@@ -60,8 +62,12 @@ export async function* groupFrames(
   if (group) yield group;
 }
 
-/** One ranged read and its decoding: the raw frames of a group, checked. */
-export async function fetchGroup(group: FrameGroup, options: FetchOptions): Promise<Uint8Array> {
+/** One ranged read and its decoding: the raw frames of a group, checked; in `out`, where that is given. */
+export async function fetchGroup(
+  group: FrameGroup,
+  options: FetchOptions,
+  out?: SharedArrayBuffer,
+): Promise<Uint8Array> {
   const { store, pool, signal } = options;
   if (group.length === 0) return new Uint8Array(group.raw);
   const key = segmentKey(group.segment);
@@ -73,7 +79,7 @@ export async function fetchGroup(group: FrameGroup, options: FetchOptions): Prom
       if (isZeroFrame(ref)) return { offset: 0, length: 0, raw, sha256 };
       return { offset: offset - group.offset, length, raw, sha256 };
     });
-    return await pool.decode({ stored, frames });
+    return await pool.decode(out ? { stored, frames, out } : { stored, frames });
   } catch (error) {
     if (isVolbakError(error, 'STORE_NOT_FOUND')) {
       throw new VolbakError('INTEGRITY', `segment ${group.segment} is missing from ${store.label}`, {
@@ -100,7 +106,20 @@ export async function* fetchFrames(
   options: FetchOptions,
 ): AsyncGenerator<Uint8Array> {
   const ahead = options.parallel ?? options.pool.width + 1;
-  yield* readAhead(groupFrames(refs), ahead, (group) => fetchGroup(group, options));
+  if (!options.passing) {
+    yield* readAhead(groupFrames(refs), ahead, (group) => fetchGroup(group, options));
+    return;
+  }
+  // New memory for each group would be gone through page by page by the kernel: a third of what a restore costs.
+  const free: SharedArrayBuffer[] = [];
+  const groups = readAhead(groupFrames(refs), ahead, async (group) => {
+    const memory = free.pop() ?? new SharedArrayBuffer(GROUP_RAW);
+    return { memory, raw: await fetchGroup(group, options, memory) };
+  });
+  for await (const { memory, raw } of groups) {
+    yield raw;
+    free.push(memory);
+  }
 }
 
 /** The same for the frames of an index, as far as they can be had out of the cache. */

@@ -96,7 +96,9 @@ async function fillVolume(
   });
   let bytes = 0;
   const whole = isWhole(options.selection);
-  const tar = counted(volumeTar(source, options.selection, fetch), (done) => {
+  // The pipe lane writes a piece whole before it takes the next one.
+  const passing = whole && ctx.lane === 'pipe';
+  const tar = counted(volumeTar(source, options.selection, { ...fetch, passing }), (done) => {
     bytes = done;
     const total = whole ? { total: source.tarBytes } : {};
     env.emit({ event: 'progress', volume: spec.name, action: 'restore', done, ...total });

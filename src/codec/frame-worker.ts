@@ -1,8 +1,9 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { collectYoungGarbage } from '../core/collect-garbage.ts';
 import { isVolbakError, messageOf, VolbakError } from '../core/errors.ts';
 import { FrameTable } from '../core/frame-table.ts';
+import { ContentDigests } from './content-digests.ts';
 import type {
   DecodeBatch,
   EncodeBatch,
@@ -17,10 +18,6 @@ import { type FrameCodec, loadCodec } from './zstd.ts';
 const setup = workerData as WorkerSetup;
 const table = setup.table && FrameTable.attach(setup.table);
 const codec = await loadCodec(setup.codec);
-
-function sha256(bytes: Uint8Array): Buffer {
-  return createHash('sha256').update(bytes).digest();
-}
 
 const ring = new OutputRing(setup.ring);
 
@@ -42,7 +39,7 @@ function encode({ bytes, frames }: EncodeBatch, codec: FrameCodec): EncodedReply
   for (let i = 0; i < count; i++) {
     const offset = frames[i * 2] ?? 0;
     const raw = bytes.subarray(offset, offset + (frames[i * 2 + 1] ?? 0));
-    hashes.set(sha256(raw), i * 32);
+    hashes.set(hash('sha256', raw, 'buffer'), i * 32);
     known[i] = table?.find(hashes, i * 32) ?? -1;
     if ((known[i] as number) >= 0) continue;
     const stored = codec.compress(raw);
@@ -52,6 +49,8 @@ function encode({ bytes, frames }: EncodeBatch, codec: FrameCodec): EncodedReply
   }
   return { hashes, known, lengths, stored: out.subarray(0, total), slot };
 }
+
+const contents = new ContentDigests();
 
 function decode({ stored, frames, out: memory }: DecodeBatch, codec: FrameCodec): Uint8Array {
   const length = frames.reduce((sum, frame) => sum + frame.raw, 0);
@@ -64,7 +63,7 @@ function decode({ stored, frames, out: memory }: DecodeBatch, codec: FrameCodec)
       continue;
     }
     const raw = codec.decompress(stored.subarray(frame.offset, frame.offset + frame.length), frame.raw);
-    if (sha256(raw).toString('hex') !== frame.sha256) {
+    if (hash('sha256', raw) !== frame.sha256) {
       throw new VolbakError('INTEGRITY', `frame ${frame.sha256} holds other bytes than were written`);
     }
     out.set(raw, at);
@@ -78,6 +77,8 @@ function answer(request: WorkerRequest): void {
     if (request.kind === 'encode') {
       const result = encode(request, codec);
       reply({ id: request.id, kind: 'encoded', result });
+    } else if (request.kind === 'digest') {
+      reply({ id: request.id, kind: 'digested', digests: contents.take(request) });
     } else {
       const raw = decode(request, codec);
       reply({ id: request.id, kind: 'decoded', raw }, raw.buffer instanceof ArrayBuffer ? [raw.buffer] : []);

@@ -22,6 +22,16 @@ export interface EncodedBatch {
 /** What a thread answers with; `slot` of its ring holds `stored`. */
 export type EncodedReply = Omit<EncodedBatch, 'release'> & { slot: number };
 
+/** Frames that hold contents cut into several of them. */
+export interface ContentBatch {
+  /** Contents of one stream come in order, to one thread. */
+  stream: number;
+  bytes: Uint8Array;
+  frames: Uint32Array;
+  /** Numbers of frames in the order of the content; -1 where a content ends. */
+  contents: Int32Array;
+}
+
 /** Stored frames to decompress and check; one of length 0 is `raw` zeros. */
 export interface DecodeBatch {
   stored: Uint8Array;
@@ -32,11 +42,13 @@ export interface DecodeBatch {
 
 export type WorkerRequest =
   | ({ id: number; kind: 'encode' } & EncodeBatch)
+  | ({ id: number; kind: 'digest' } & ContentBatch)
   | ({ id: number; kind: 'decode' } & DecodeBatch);
 
 export type WorkerReply =
   | { id: number; kind: 'encoded'; result: EncodedReply }
   | { id: number; kind: 'decoded'; raw: Uint8Array }
+  | { id: number; kind: 'digested'; digests: string[] }
   | { id: number; kind: 'failed'; code: string; message: string };
 
 export interface WorkerSetup {

@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { type ErrorCode, VolbakError } from '../core/errors.ts';
 import { workerUrl } from '../core/worker-url.ts';
 import type {
+  ContentBatch,
   DecodeBatch,
   EncodeBatch,
   EncodedBatch,
@@ -14,7 +15,7 @@ import type {
 
 import { freeSlot, ringStates } from './output-ring.ts';
 
-export type { DecodeBatch, EncodeBatch, EncodedBatch } from './messages.ts';
+export type { ContentBatch, DecodeBatch, EncodeBatch, EncodedBatch } from './messages.ts';
 
 /** Hashing and (de)compression of frames in threads. Answers may come in any order. */
 export interface FramePool {
@@ -24,6 +25,9 @@ export interface FramePool {
   encode(batch: EncodeBatch): Promise<EncodedBatch>;
   /** The raw frames, one after another, each checked against its SHA-256. Raises INTEGRITY. */
   decode(batch: DecodeBatch): Promise<Uint8Array>;
+  /** SHA-256, in hex, of the contents that end in this batch. Streams have numbers of `nextStream`. */
+  digest(batch: ContentBatch): Promise<string[]>;
+  nextStream(): number;
   close(): Promise<void>;
 }
 
@@ -51,9 +55,14 @@ export function createFramePool(options: PoolOptions = {}): FramePool {
   const width = options.threads ?? Math.max(1, Math.min(4, availableParallelism()));
   const lanes: Lane[] = Array.from({ length: width }, () => startLane(options));
   let nextId = 1;
+  let streams = 0;
+  const idlest = () => lanes.reduce((a, b) => (b.pending.size < a.pending.size ? b : a));
 
-  function send<T>(request: Omit<WorkerRequest, 'id'>, transfer: ArrayBuffer[]): Promise<T> {
-    const lane = lanes.reduce((a, b) => (b.pending.size < a.pending.size ? b : a));
+  function send<T>(
+    request: Omit<WorkerRequest, 'id'>,
+    transfer: ArrayBuffer[],
+    lane: Lane = idlest(),
+  ): Promise<T> {
     if (lane.failure) return Promise.reject(lane.failure);
     const id = nextId++;
     return new Promise<T>((resolve, reject) => {
@@ -66,6 +75,8 @@ export function createFramePool(options: PoolOptions = {}): FramePool {
     width,
     encode: (batch) => send<EncodedBatch>({ kind: 'encode', ...batch }, transferable(batch.bytes)),
     decode: (batch) => send<Uint8Array>({ kind: 'decode', ...batch }, transferable(batch.stored)),
+    digest: (batch) => send<string[]>({ kind: 'digest', ...batch }, [], lanes[batch.stream % width] as Lane),
+    nextStream: () => streams++,
     close: async () => {
       await Promise.all(lanes.map((lane) => lane.worker.terminate()));
     },
@@ -88,7 +99,7 @@ function startLane({ table, codec }: PoolOptions): Lane {
     lane.pending.delete(reply.id);
     if (reply.kind === 'failed') pending?.reject(new VolbakError(reply.code as ErrorCode, reply.message));
     else if (reply.kind === 'encoded') pending?.resolve(revive(reply.result, ring) as never);
-    else pending?.resolve(reply.raw as never);
+    else pending?.resolve((reply.kind === 'decoded' ? reply.raw : reply.digests) as never);
   });
   const fail = (error: Error) => {
     lane.failure ??= error;

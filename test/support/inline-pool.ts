@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { ContentDigests } from '../../src/codec/content-digests.ts';
 import type { FramePool, PoolOptions } from '../../src/codec/pool.ts';
 import { loadCodec } from '../../src/codec/zstd.ts';
 import { VolbakError } from '../../src/core/errors.ts';
@@ -9,6 +10,8 @@ const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest(
 /** The pool without threads, for simulations that must run the same way each time: `vi.mock` puts it in the pool's place. */
 export function createFramePool({ table: shared }: PoolOptions = {}): FramePool {
   const table = shared && FrameTable.attach(shared);
+  const contents = new ContentDigests();
+  let streams = 0;
   return {
     width: 1,
     async encode({ bytes, frames }) {
@@ -38,6 +41,7 @@ export function createFramePool({ table: shared }: PoolOptions = {}): FramePool 
       const codec = await loadCodec();
       return Buffer.concat(
         frames.map(({ offset, length, raw, sha256: wanted }) => {
+          if (length === 0) return Buffer.alloc(raw);
           const bytes = Buffer.from(
             codec.decompress(Buffer.from(stored.subarray(offset, offset + length)), raw),
           );
@@ -47,6 +51,8 @@ export function createFramePool({ table: shared }: PoolOptions = {}): FramePool 
         }),
       );
     },
+    digest: async (batch) => contents.take(batch),
+    nextStream: () => streams++,
     close: async () => {},
   };
 }

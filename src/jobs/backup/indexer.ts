@@ -1,3 +1,4 @@
+import type { FramePool } from '../../codec/pool.ts';
 import type { FrameHandle } from '../../repository/frame-handle.ts';
 import type { FrameRef } from '../../repository/frame-ref.ts';
 import type { FrameWriter, Tally } from '../../repository/frame-writer.ts';
@@ -7,7 +8,7 @@ import { VolumeIndex } from '../../repository/volume-index.ts';
 import { VolumeDigest } from '../../tar/digest.ts';
 import { BLOCK } from '../../tar/header.ts';
 import { pathHash } from '../../tar/names.ts';
-import type { ReaderBatch } from '../read/read.ts';
+import type { BatchReply, HashFrom } from '../read/messages.ts';
 import { freeSlab, type SlabMemory } from '../read/slabs.ts';
 import type { ReusedRuns } from './parent-runs.ts';
 
@@ -16,6 +17,7 @@ const MAX_WAITING = 50_000;
 
 export interface IndexerOptions {
   volume: string;
+  pool: FramePool;
   writer: FrameWriter;
   memory: SlabMemory;
   /** What stands in the gaps of what is read. */
@@ -31,6 +33,8 @@ export class VolumeIndexer {
   /** What this volume adds to the store, index included. */
   readonly tally: Tally = { newBytes: 0, storedBytes: 0 };
   readonly #writer: FrameWriter;
+  readonly #pool: FramePool;
+  readonly #stream: number;
   readonly #memory: SlabMemory;
   readonly #frames: FrameHandle[][] = [];
   #open: PendingMember | undefined;
@@ -40,8 +44,10 @@ export class VolumeIndexer {
   /** Rejects when storing failed. */
   readonly failed: Promise<never>;
 
-  constructor({ volume, writer, memory, reused, cache }: IndexerOptions) {
+  constructor({ volume, writer, pool, memory, reused, cache }: IndexerOptions) {
     this.#writer = writer;
+    this.#pool = pool;
+    this.#stream = pool.nextStream();
     this.#memory = memory;
     this.#reused = reused;
     this.failed = new Promise((_, reject) => {
@@ -59,21 +65,33 @@ export class VolumeIndexer {
     });
   }
 
-  batch(batch: ReaderBatch): void {
+  batch(batch: BatchReply): void {
     const bytes = new Uint8Array(this.#memory.slabs[batch.slab] as SharedArrayBuffer);
     const placed = this.#writer.write({ bytes, frames: batch.frames }, this.tally);
+    const digested = this.#digestsOf(batch, bytes);
+    digested.catch(this.#fail);
     this.#tail = this.#tail.then(async () => {
-      const handles = await placed;
+      const [handles, digests] = await Promise.all([placed, digested]);
       freeSlab(this.#memory, batch.slab);
-      this.#take(batch, handles);
+      this.#take(batch, handles, digests);
       await this.index.lines.flush();
       if (this.index.lines.waiting > MAX_WAITING) await this.#writer.closeSegment();
     });
     this.#tail.catch(this.#fail);
   }
 
-  #take(batch: ReaderBatch, handles: FrameHandle[]): void {
+  /** Of contents that end in the batch: their frames are hashed as they pass by. */
+  async #digestsOf({ frames, contents }: BatchReply, bytes: Uint8Array): Promise<string[]> {
+    if (contents.length === 0) return [];
+    return this.#pool.digest({ stream: this.#stream, bytes, frames, contents });
+  }
+
+  #take(batch: BatchReply, handles: FrameHandle[], digests: string[]): void {
     this.#remember(batch.firstFrame, handles);
+    const hashOf = ({ inFrame, cut }: HashFrom) => {
+      if (inFrame !== undefined) return this.#hashOf(inFrame);
+      return cut ? digests.shift() : undefined;
+    };
     for (const item of batch.items) {
       if (typeof item === 'number') {
         this.index.lines.frame(handles[item] as FrameHandle);
@@ -81,11 +99,12 @@ export class VolumeIndexer {
         this.#takeOver(item.upTo);
       } else if ('member' in item) {
         const pending: PendingMember = { member: item.member, ready: item.done };
-        if (item.inFrame !== undefined) item.member.sha256 = this.#hashOf(item.inFrame);
+        const sha256 = hashOf(item);
+        if (sha256 !== undefined) item.member.sha256 = sha256;
         if (!item.done) this.#open = pending;
         this.index.lines.member(pending);
       } else {
-        this.#complete(item);
+        this.#complete(item.span, hashOf(item) ?? item.sha256);
       }
     }
   }
@@ -95,11 +114,10 @@ export class VolumeIndexer {
     if (reused) this.index.lines.take(() => reused.upTo(upTo));
   }
 
-  #complete(item: { sha256?: string; inFrame?: number; span: number }): void {
+  #complete(span: number, sha256: string | undefined): void {
     const pending = this.#open;
     if (!pending) return;
-    pending.member.span = item.span;
-    const sha256 = item.inFrame === undefined ? item.sha256 : this.#hashOf(item.inFrame);
+    pending.member.span = span;
     if (sha256 !== undefined) pending.member.sha256 = sha256;
     pending.ready = true;
     this.#open = undefined;

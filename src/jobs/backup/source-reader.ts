@@ -79,8 +79,8 @@ export class SourceReader {
       of: listing.spool.count,
       bytes: (reuse?.plan ?? listing).bytes,
     });
-    const { writer, cache } = frames;
-    const options = { ctx, writer, emit, action, reuse, cache, memory: this.#memory };
+    const { writer, pool, cache } = frames;
+    const options = { ctx, writer, pool, emit, action, reuse, cache, memory: this.#memory };
     const reading = await readIntoRepository(volume, this.#attachment, listing, options);
     emit({ event: 'volume-done', volume: name, action, bytes: reading.bytes });
     return reading;

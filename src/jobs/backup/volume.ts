@@ -1,3 +1,4 @@
+import type { FramePool } from '../../codec/pool.ts';
 import { printable } from '../../core/bytes.ts';
 import type { EventSink } from '../../core/events.ts';
 import type { Attachment } from '../../engine/attachment.ts';
@@ -24,6 +25,7 @@ export interface VolumeBackup {
 export interface VolumeReadOptions {
   ctx: EngineContext;
   writer: FrameWriter;
+  pool: FramePool;
   emit: EventSink;
   /** What is told with progress. */
   action: string;
@@ -67,8 +69,8 @@ export async function readIntoRepository(
     reuse && new ReusedRuns(readIndexRuns(reuse.parent.volume.index, reuse.parent.fetch), reuse.plan.ranges);
   const abandon = async () => runs?.close();
   try {
-    const { writer, memory, cache } = options;
-    const indexer = new VolumeIndexer({ volume: volume.name, writer, memory, reused: runs, cache });
+    const { writer, pool, memory, cache } = options;
+    const indexer = new VolumeIndexer({ volume: volume.name, writer, pool, memory, reused: runs, cache });
     const result = await read(volume, attachment, listing, indexer, options);
     const finish = () => store(volume, listing, result, indexer).finally(abandon);
     return { bytes: result.bytes, finish, abandon };

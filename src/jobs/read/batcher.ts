@@ -1,6 +1,6 @@
 import type { IndexMember } from '../../core/member.ts';
 import type { FrameSink } from './framer.ts';
-import type { Item, ReaderReply } from './messages.ts';
+import type { HashFrom, Item, ReaderReply } from './messages.ts';
 import { freeSlab, SLAB_SIZE, type SlabMemory, takeSlab } from './slabs.ts';
 
 /** A batch goes out when it has this many bytes or items. */
@@ -20,12 +20,13 @@ export class Batcher implements FrameSink {
   #start = 0;
   #end = 0;
   #frames: number[] = [];
+  #contents: number[] = [];
   #firstFrame = 0;
   #items: Item[] = [];
   /** Members that begin in the frame under way: they come after its number. */
   #waiting: Item[] = [];
   /** The member being read, while its item is still here. */
-  #open: { member: IndexMember; done: boolean; inFrame?: number } | undefined;
+  #open: ({ member: IndexMember; done: boolean } & HashFrom) | undefined;
   #total = 0;
 
   constructor(memory: SlabMemory | undefined, send: (reply: ReaderReply) => void) {
@@ -42,8 +43,9 @@ export class Batcher implements FrameSink {
     this.#end += bytes.length;
   }
 
-  cut(): void {
+  cut(ofContent: boolean): void {
     if (this.#memory) {
+      if (ofContent) this.#contents.push(this.#frames.length / 2);
       this.#items.push(this.#frames.length / 2);
       this.#frames.push(this.#start, this.#end - this.#start);
       this.#start = this.#end;
@@ -58,15 +60,15 @@ export class Batcher implements FrameSink {
     this.#waiting.push(this.#open);
   }
 
-  memberDone(member: IndexMember, inFrame: number | undefined): void {
-    const known = { ...(inFrame === undefined ? {} : { inFrame }) };
+  memberDone(member: IndexMember, hashFrom: HashFrom): void {
+    if (hashFrom.cut) this.#contents.push(-1);
     if (this.#open) {
-      Object.assign(this.#open, known, { done: true });
+      Object.assign(this.#open, hashFrom, { done: true });
       this.#open = undefined;
       return;
     }
     const { sha256, span } = member;
-    this.#items.push({ ...known, span, ...(sha256 === undefined ? {} : { sha256 }) });
+    this.#items.push({ ...hashFrom, span, ...(sha256 === undefined ? {} : { sha256 }) });
   }
 
   gap(upTo: number): void {
@@ -98,12 +100,14 @@ export class Batcher implements FrameSink {
       kind: 'batch',
       slab,
       frames,
+      contents: Int32Array.from(this.#contents),
       firstFrame: this.#firstFrame,
       items: this.#items,
       bytes: this.#total,
     });
     this.#firstFrame += frames.length / 2;
     this.#frames = [];
+    this.#contents = [];
     this.#items = [];
     // What is told of the open member after this goes out as an item of its own, unless it still waits here.
     if (this.#open && !this.#waiting.includes(this.#open)) this.#open = undefined;

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { IndexMember } from '../../core/member.ts';
 import { ContentChunker, WHOLE_CONTENT } from '../../repository/chunker.ts';
 import { MAX_FRAME } from '../../repository/frame-ref.ts';
@@ -7,17 +7,18 @@ import { isLarge, RunCutter } from '../../tar/runs.ts';
 import type { TarMember, TarSink } from '../../tar/scanner.ts';
 import type { ContentHash } from '../../tar/sparse.ts';
 import { contentHash, indexMember } from './index-member.ts';
+import type { HashFrom } from './messages.ts';
 
 /** Where the framer's frames go. */
 export interface FrameSink {
   /** Appends to the frame under way. */
   write(bytes: Buffer): void;
-  /** Ends the frame under way; its number counts from 0 over the whole tar. */
-  cut(): void;
+  /** Ends the frame under way; its number counts from 0 over the whole tar. `ofContent`: of one cut into several. */
+  cut(ofContent: boolean): void;
   /** A member begins in the frame under way. Its hash comes with `memberDone`. */
   member(member: IndexMember): void;
-  /** All of the member was read. `inFrame`: its hash is that of this frame's raw bytes. */
-  memberDone(member: IndexMember, inFrame: number | undefined): void;
+  /** All of the member was read. */
+  memberDone(member: IndexMember, hashFrom: HashFrom): void;
   /** Here stands what was not read, up to the gap of this number (from 1). */
   gap(upTo: number): void;
 }
@@ -46,8 +47,11 @@ export class Framer implements TarSink {
   #path = '';
   #large = false;
   #chunked = false;
+  /** True between the cuts of a content that others hash, frame by frame. */
+  #hashedOutside = false;
   #hash: ContentHash | undefined;
   #small: Buffer[] = [];
+  #smallDigest: string | undefined;
   #gaps = 0;
 
   /** `hashAll`: there will be no frames to take hashes from. */
@@ -83,16 +87,18 @@ export class Framer implements TarSink {
   #startContent(tar: TarMember): void {
     this.#hash = undefined;
     this.#small = [];
+    this.#smallDigest = undefined;
     this.#chunked = this.#large && tar.stored > WHOLE_CONTENT;
     if (this.#large) this.#cut();
     if (tar.type !== 'file') return;
-    // All others are hashed as one with the frame that holds them.
-    if (tar.sparse || this.#chunked || (this.#large && this.#hashAll)) this.#hash = contentHash(tar);
+    // All others are hashed by whoever has the frames that hold them.
+    if (tar.sparse || (this.#large && this.#hashAll)) this.#hash = contentHash(tar);
+    else this.#hashedOutside = this.#chunked;
   }
 
   content(bytes: Buffer): void {
     if (this.#hash) this.#hash.update(bytes);
-    else if (!this.#large) this.#small.push(Buffer.from(bytes));
+    else if (!this.#large) this.#smallContent(bytes);
     if (!this.#chunked) {
       this.#write(bytes);
       return;
@@ -110,10 +116,12 @@ export class Framer implements TarSink {
   memberEnd(padding: Buffer): void {
     const member = this.#member;
     member.span += padding.length;
-    let inFrame: number | undefined;
+    const hashFrom: HashFrom = {};
     if (this.#large) {
-      if (!this.#hash) inFrame = this.#frames;
+      if (this.#hashedOutside) hashFrom.cut = true;
+      else if (!this.#hash) hashFrom.inFrame = this.#frames;
       this.#cut();
+      this.#hashedOutside = false;
       this.#chunker.reset();
     }
     this.#write(padding);
@@ -121,7 +129,7 @@ export class Framer implements TarSink {
       if (this.#hash) member.sha256 = this.#hash.digest();
       else if (!this.#large) member.sha256 = this.#smallHash();
     }
-    this.#sink.memberDone(member, inFrame);
+    this.#sink.memberDone(member, hashFrom);
     if (this.#large) this.#cut();
     else if (this.#runs.endsAfter(this.#path, member.type === 'file' ? member.size : 0)) this.#cut();
   }
@@ -133,10 +141,14 @@ export class Framer implements TarSink {
     this.#cut();
   }
 
+  /** Most come in one piece, which is there only until more is read. */
+  #smallContent(bytes: Buffer): void {
+    if (bytes.length === this.#member.size) this.#smallDigest = hash('sha256', bytes);
+    else this.#small.push(Buffer.from(bytes));
+  }
+
   #smallHash(): string {
-    const hash = createHash('sha256');
-    for (const part of this.#small) hash.update(part);
-    return hash.digest('hex');
+    return this.#smallDigest ?? hash('sha256', Buffer.concat(this.#small));
   }
 
   #write(bytes: Buffer): void {
@@ -152,7 +164,7 @@ export class Framer implements TarSink {
 
   #cut(): void {
     if (this.#length === 0) return;
-    this.#sink.cut();
+    this.#sink.cut(this.#hashedOutside);
     this.#frames++;
     this.#length = 0;
   }

@@ -1,14 +1,22 @@
 import type { IndexMember } from '../../core/member.ts';
 import type { SlabMemory } from './slabs.ts';
 
+/** Where a content's SHA-256 comes from that the reading thread did not take itself. */
+export interface HashFrom {
+  /** It is that of this frame's raw bytes; numbers count over the whole tar. */
+  inFrame?: number;
+  /** It is the next of the batch's `contents`. */
+  cut?: true;
+}
+
 /**
  * What an index needs, in its order: the number of a frame of the batch; a member that begins in it; or what became
  * known of a member in an earlier batch; or that here stands what was not read, up to the gap of that number.
  */
 export type Item =
   | number
-  | { member: IndexMember; done: boolean; inFrame?: number }
-  | { sha256?: string; inFrame?: number; span: number }
+  | ({ member: IndexMember; done: boolean } & HashFrom)
+  | ({ sha256?: string; span: number } & HashFrom)
   | { upTo: number };
 
 export interface ReaderSetup {
@@ -27,9 +35,21 @@ export interface ReaderSetup {
 /** To the reading thread. */
 export type ReaderRequest = { kind: 'bytes'; bytes: Uint8Array } | { kind: 'end' };
 
-/** From the reading thread. Frame numbers of `inFrame` count over the whole tar. */
+/** A few MiB of what was read. */
+export interface BatchReply {
+  kind: 'batch';
+  slab: number;
+  frames: Uint32Array;
+  /** See ContentBatch. */
+  contents: Int32Array;
+  firstFrame: number;
+  items: Item[];
+  bytes: number;
+}
+
+/** From the reading thread. */
 export type ReaderReply =
-  | { kind: 'batch'; slab: number; frames: Uint32Array; firstFrame: number; items: Item[]; bytes: number }
+  | BatchReply
   | { kind: 'taken' }
   | { kind: 'end'; bytes: number; missing: string[]; missingCount: number }
   | { kind: 'failed'; code: string; message: string };

@@ -8,12 +8,11 @@ import { createPipe, type Pipe } from '../../engine/lanes/pipe.ts';
 import { runHelper } from '../../engine/run-helper.ts';
 import type { EngineContext } from '../engine-context.ts';
 import { judgeTar, type TarVerdict } from './judge.ts';
-import type { ReaderReply, ReaderRequest, ReaderSetup } from './messages.ts';
+import type { BatchReply, ReaderReply, ReaderRequest, ReaderSetup } from './messages.ts';
 import { sendNames } from './names.ts';
 import type { SlabMemory } from './slabs.ts';
 import { tarHelper } from './tar-helper.ts';
 
-export type ReaderBatch = Extract<ReaderReply, { kind: 'batch' }>;
 type ReaderEnd = Extract<ReaderReply, { kind: 'end' }>;
 
 /** What tar is asked to archive of a volume. */
@@ -31,7 +30,7 @@ export interface ReadOptions {
   /** Memory for frames; without it only members are told. */
   memory?: SlabMemory;
   /** Called for each batch in order, not waited for: freeing slabs is what holds the reader back. */
-  onBatch(batch: ReaderBatch): void;
+  onBatch(batch: BatchReply): void;
   /** Rejects when handling of a batch failed: reading stops. */
   failed?: Promise<never>;
 }

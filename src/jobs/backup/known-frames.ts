@@ -1,6 +1,8 @@
 import { messageOf } from '../../core/errors.ts';
+import { PulledAhead } from '../../core/pulled-ahead.ts';
 import type { FetchOptions } from '../../repository/fetch.ts';
 import type { FrameRef } from '../../repository/frame-ref.ts';
+import { type IndexRun, readIndexRuns } from '../../repository/index-runs.ts';
 import type { SnapshotName } from '../../repository/keys.ts';
 import type { Manifest, ManifestVolume } from '../../repository/manifest.ts';
 import type { Repository } from '../../repository/repository.ts';
@@ -21,6 +23,17 @@ export interface Reuse {
   plan: ReusePlan;
   parent: Parent;
 }
+
+/** A volume's listing is to be compared with a parent, whose index is read while the volume is being listed. */
+export interface Comparison {
+  /** What is taken over unread; undefined where all has to be read. To be called once. */
+  plan(listing: Listing): Promise<Reuse | undefined>;
+  /** Must be called in the end, planned or not. */
+  close(): Promise<void>;
+}
+
+/** Lines of an index read ahead: some 40 MB, at a time when nothing else needs memory. */
+const LINES_AHEAD = 150_000;
 
 /** What a backup knows of the frames that the repository has already. */
 export class KnownFrames {
@@ -47,43 +60,57 @@ export class KnownFrames {
   }
 
   /**
-   * Compares a listing with the parent's index; makes the parent's frames known. Undefined where all has to be read: without
-   * a parent, with `full`, or where the parent cannot be read, which costs time and space, not the backup.
+   * Compares with the parent's index; makes the parent's frames known. All has to be read without a parent, with `full`, or
+   * where the parent cannot be read, which costs time and space, not the backup.
    */
-  async plan(listing: Listing, volumeName: string, manifest: Manifest | undefined, full: boolean) {
-    const reuse = await this.#plan(listing, volumeName, manifest, full);
-    if ((reuse?.plan.bytes ?? listing.bytes) >= OTHERS_PAY_FROM) await this.#loadOthers();
-    return reuse;
-  }
-
-  async #plan(
-    listing: Listing,
-    volumeName: string,
-    manifest: Manifest | undefined,
-    full: boolean,
-  ): Promise<Reuse | undefined> {
+  compare(volumeName: string, manifest: Manifest | undefined, full: boolean): Comparison {
     const volume = manifest?.volumes.find(({ name }) => name === volumeName);
-    if (!manifest || !volume) return undefined;
-    if (full) {
+    const runs = volume && !full ? this.#readAhead(volume) : undefined;
+    const plan = async (listing: Listing) => {
+      if (!manifest || !volume) return undefined;
+      if (runs && !listing.plain) return this.#reuse(listing, volume, runs, `snapshot ${manifest.id}`);
       await this.#load(manifest, volumeName);
       return undefined;
-    }
-    return this.#reuse(listing, volume, `snapshot ${manifest.id}`);
+    };
+    return {
+      plan: async (listing) => {
+        const reuse = await plan(listing);
+        if ((reuse?.plan.bytes ?? listing.bytes) >= OTHERS_PAY_FROM) await this.#loadOthers();
+        return reuse;
+      },
+      close: async () => runs?.close(),
+    };
   }
 
   /**
-   * Compares a listing with what a pass of this run stored of the volume. To be called when all of that pass is durable.
-   * Undefined where its index cannot be read: then all is read again.
+   * Compares with what a pass of this run stored of the volume. To be called when all of that pass is durable. Where its
+   * index cannot be read, all is read again.
    */
-  planRest(listing: Listing, live: ManifestVolume): Promise<Reuse | undefined> {
+  compareRest(live: ManifestVolume): Comparison {
     for (const segment of this.#frames.writer.segmentsWritten) this.#present?.add(segment);
-    return this.#reuse(listing, live, 'what was read before');
+    const runs = this.#readAhead(live);
+    const what = 'what was read before';
+    return {
+      plan: async (listing) => (listing.plain ? undefined : this.#reuse(listing, live, runs, what)),
+      close: () => runs.close(),
+    };
   }
 
-  async #reuse(listing: Listing, volume: ManifestVolume, what: string): Promise<Reuse | undefined> {
+  #readAhead({ index }: ManifestVolume): PulledAhead<IndexRun[]> {
+    const lines = (runs: IndexRun[]) => runs.reduce((sum, run) => sum + run.lines.length, 0);
+    return new PulledAhead(readIndexRuns(index, this.#fetch), lines, LINES_AHEAD);
+  }
+
+  async #reuse(
+    listing: Listing,
+    volume: ManifestVolume,
+    runs: PulledAhead<IndexRun[]>,
+    what: string,
+  ): Promise<Reuse | undefined> {
     const parent: Parent = {
       volume,
       fetch: this.#fetch,
+      runs: runs.items(),
       present: this.#present ?? new Set(),
       onFrame: (ref: FrameRef) => this.#frames.writer.addKnown(ref),
     };

@@ -1,4 +1,3 @@
-import type { SourceVolume } from '../../engine/source.ts';
 import type { Manifest, ManifestVolume } from '../../repository/manifest.ts';
 import type { EngineContext } from '../engine-context.ts';
 import type { JobEnvironment } from '../environment.ts';
@@ -85,11 +84,10 @@ function fromParents(
 ): Pass {
   return {
     action,
-    reuse(listing, { name }: SourceVolume) {
+    compare({ name }) {
       const parent = parents.get(name);
       // Inodes and times of another engine's files mean nothing here.
-      const all = full || listing.plain || parent?.engine.id !== ctx.engine.info.id;
-      return known.plan(listing, name, parent, all);
+      return known.compare(name, parent, full || parent?.engine.id !== ctx.engine.info.id);
     },
   };
 }
@@ -97,9 +95,9 @@ function fromParents(
 function rest({ known }: PassDeps, action: string, live: Live): Pass {
   return {
     action,
-    async reuse(listing, { name }) {
+    compare({ name }) {
       const before = live.get(name);
-      return before && !listing.plain ? known.planRest(listing, before) : undefined;
+      return before && known.compareRest(before);
     },
   };
 }

@@ -2,7 +2,7 @@ import { RecordSpool } from '../../core/chunk-spool.ts';
 import type { FetchOptions } from '../../repository/fetch.ts';
 import type { FrameRef } from '../../repository/frame-ref.ts';
 import { memberLineStart } from '../../repository/index-lines.ts';
-import { type IndexRun, readIndexRuns } from '../../repository/index-runs.ts';
+import type { IndexRun } from '../../repository/index-runs.ts';
 import type { ManifestVolume } from '../../repository/manifest.ts';
 import { listedOf } from '../../tar/listing.ts';
 import { comparePaths } from '../../tar/names.ts';
@@ -26,6 +26,8 @@ export interface ReusePlan {
 export interface Parent {
   volume: ManifestVolume;
   fetch: FetchOptions;
+  /** The runs of its index, to be gone through once. */
+  runs: AsyncGenerator<IndexRun[]>;
   /** Segments that the store has: frames elsewhere are lost. */
   present: ReadonlySet<string>;
   /** Called for each frame that can be used. */
@@ -55,7 +57,7 @@ export async function planReuse(listing: Listing, parent: Parent): Promise<Reuse
 async function compare(listing: Listing, parent: Parent, links: LinkedRuns): Promise<Decisions> {
   const isUnchanged = comparison(parent.volume);
   const { present, onFrame } = parent;
-  const runs = new ParentRuns(readIndexRuns(parent.volume.index, parent.fetch), (ref) => {
+  const runs = new ParentRuns(parent.runs, (ref) => {
     if (present.has(ref[0])) onFrame(ref);
   });
   const decisions: Decisions = { counts: [], sames: [], parentRuns: 0 };
@@ -146,7 +148,10 @@ function readingOf(listing: Listing, { counts, sames, parentRuns }: Decisions): 
   const ranges: number[] = [];
   let bytes = 0;
   if (taken === 0) bytes = listing.bytes;
-  else {
+  else if (unchanged) {
+    gaps.push(0);
+    ranges.push(0, parentRuns);
+  } else {
     const records = listing.spool.records();
     for (let run = 0; run < counts.length; run++) {
       const same = sames[run] as number;

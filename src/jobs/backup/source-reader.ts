@@ -8,7 +8,7 @@ import { listVolume } from '../read/list.ts';
 import type { Exclude, Listing } from '../read/listing.ts';
 import { createSlabs } from '../read/slabs.ts';
 import { excludeGlobs } from './exclude.ts';
-import type { Reuse } from './known-frames.ts';
+import type { Comparison, Reuse } from './known-frames.ts';
 import { readIntoRepository, type VolumeBackup, type VolumeReading } from './volume.ts';
 
 export interface ReaderDeps {
@@ -24,8 +24,8 @@ export interface ReaderDeps {
 export interface Pass {
   /** What is told with events. */
   action: string;
-  /** What of a listed volume is taken over unread. */
-  reuse(listing: Listing, volume: SourceVolume): Promise<Reuse | undefined>;
+  /** Called before a volume is listed. Undefined: all is read. */
+  compare(volume: SourceVolume): Comparison | undefined;
 }
 
 /** Reads the volumes of one source into a repository, as often as it is asked to. */
@@ -62,15 +62,12 @@ export class SourceReader {
     }
   }
 
-  async #read(volume: SourceVolume, { action, reuse: plan }: Pass): Promise<VolumeReading> {
+  async #read(volume: SourceVolume, pass: Pass): Promise<VolumeReading> {
     const { ctx, env, frames } = this.#deps;
     const { emit } = env;
     const { name } = volume;
-    const exclude = this.#exclude(volume);
-    const path = this.#attachment.paths.get(name) as string;
-    const listing = await listVolume(ctx, this.#attachment, path, exclude ? { exclude } : {});
-    this.helperTar = listing.helperTar;
-    const reuse = await plan(listing, volume);
+    const { action } = pass;
+    const { listing, reuse } = await this.#list(volume, pass);
     emit({
       event: 'volume-start',
       volume: name,
@@ -84,6 +81,22 @@ export class SourceReader {
     const reading = await readIntoRepository(volume, this.#attachment, listing, options);
     emit({ event: 'volume-done', volume: name, action, bytes: reading.bytes });
     return reading;
+  }
+
+  async #list(
+    volume: SourceVolume,
+    { compare }: Pass,
+  ): Promise<{ listing: Listing; reuse: Reuse | undefined }> {
+    const comparison = compare(volume);
+    try {
+      const exclude = this.#exclude(volume);
+      const path = this.#attachment.paths.get(volume.name) as string;
+      const listing = await listVolume(this.#deps.ctx, this.#attachment, path, exclude ? { exclude } : {});
+      this.helperTar = listing.helperTar;
+      return { listing, reuse: await comparison?.plan(listing) };
+    } finally {
+      await comparison?.close();
+    }
   }
 
   /** volbak's own repository may lie inside a bind mount: it must not eat itself. */

@@ -1,0 +1,41 @@
+/**
+ * Asks a source for items before anybody wants them, up to a weight of `limit` in all; what is beyond is asked for as it is
+ * wanted. `close` must be called where `items` may not be gone through to the end.
+ */
+export class PulledAhead<T> {
+  readonly #source: AsyncGenerator<T>;
+  readonly #ready: T[] = [];
+  readonly #pulling: Promise<{ ended: boolean }>;
+  #wanted = false;
+
+  constructor(source: AsyncGenerator<T>, weigh: (item: T) => number, limit: number) {
+    this.#source = source;
+    this.#pulling = this.#pull(weigh, limit);
+    // Whoever goes through the items hears of it.
+    this.#pulling.catch(() => {});
+  }
+
+  /** All items in order. Raises what the source raises. To be called once. */
+  async *items(): AsyncGenerator<T> {
+    this.#wanted = true;
+    const { ended } = await this.#pulling;
+    for (let item = this.#ready.shift(); item !== undefined; item = this.#ready.shift()) yield item;
+    if (!ended) yield* this.#source;
+  }
+
+  async close(): Promise<void> {
+    this.#wanted = true;
+    await this.#pulling.catch(() => {});
+    await this.#source.return(undefined);
+  }
+
+  async #pull(weigh: (item: T) => number, limit: number): Promise<{ ended: boolean }> {
+    for (let weight = 0; weight < limit && !this.#wanted; ) {
+      const { value, done } = await this.#source.next();
+      if (done) return { ended: true };
+      this.#ready.push(value);
+      weight += weigh(value);
+    }
+    return { ended: false };
+  }
+}

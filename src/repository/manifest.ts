@@ -39,6 +39,8 @@ const volume = z.object({
   listed: z.string(),
   /** True where its file system keeps fractions of a second. */
   fineTimes: z.boolean().optional(),
+  /** SHA-256 of its listing's records, where every later change shows in their times. */
+  listing: z.string().optional(),
   entries: count,
   /** Sockets left out. */
   sockets: count,

@@ -11,7 +11,7 @@ import type { JobEnvironment } from '../environment.ts';
 import type { FrameStore } from '../frame-store.ts';
 import type { Listing } from '../read/listing.ts';
 import { loadParentFrames } from './parents.ts';
-import { type Parent, planReuse, type ReusePlan } from './reuse.ts';
+import { type Parent, planReuse, type ReusePlan, unchangedPlan } from './reuse.ts';
 
 /** Below this much to read it does not pay to load what other sources have. */
 const OTHERS_PAY_FROM = 4 * 1024 * 1024;
@@ -26,6 +26,8 @@ export interface Reuse {
 
 /** A volume's listing is to be compared with a parent, whose index is read while the volume is being listed. */
 export interface Comparison {
+  /** `Listing.hash` of a listing that shows that nothing changed, where all that it takes is in the store. */
+  known: string | undefined;
   /** What is taken over unread; undefined where all has to be read. To be called once. */
   plan(listing: Listing): Promise<Reuse | undefined>;
   /** Must be called in the end, planned or not. */
@@ -43,6 +45,8 @@ export class KnownFrames {
   readonly #loaded = new Set<string>();
   #present: Set<string> | undefined;
   #others: readonly SnapshotName[] = [];
+  /** Volumes of this source that were found unchanged without a look at their frames. */
+  readonly #unread: { manifest: Manifest; volumeName: string }[] = [];
 
   constructor(env: JobEnvironment, repository: Repository, frames: FrameStore) {
     this.#env = env;
@@ -68,11 +72,16 @@ export class KnownFrames {
     const runs = volume && !full ? this.#readAhead(volume) : undefined;
     const plan = async (listing: Listing) => {
       if (!manifest || !volume) return undefined;
+      if (listing.known) {
+        this.#unread.push({ manifest, volumeName });
+        return { plan: unchangedPlan(listing), parent: this.#parent(volume) };
+      }
       if (runs && !listing.plain) return this.#reuse(listing, volume, runs, `snapshot ${manifest.id}`);
       await this.#load(manifest, volumeName);
       return undefined;
     };
     return {
+      known: runs && volume && this.#isPresent(volume) ? volume.listing : undefined,
       plan: async (listing) => {
         const reuse = await plan(listing);
         if ((reuse?.plan.bytes ?? listing.bytes) >= OTHERS_PAY_FROM) await this.#loadOthers();
@@ -91,6 +100,7 @@ export class KnownFrames {
     const runs = this.#readAhead(live);
     const what = 'what was read before';
     return {
+      known: undefined,
       plan: async (listing) => (listing.plain ? undefined : this.#reuse(listing, live, runs, what)),
       close: () => runs.close(),
     };
@@ -107,22 +117,29 @@ export class KnownFrames {
     runs: PulledAhead<IndexRun[]>,
     what: string,
   ): Promise<Reuse | undefined> {
-    const parent: Parent = {
-      volume,
-      fetch: this.#fetch,
-      runs: runs.items(),
-      present: this.#present ?? new Set(),
-      onFrame: (ref: FrameRef) => this.#frames.writer.addKnown(ref),
-    };
+    const parent = this.#parent(volume);
     try {
       for (const ref of volume.index) if (parent.present.has(ref[0])) parent.onFrame(ref);
-      return { plan: await planReuse(listing, parent), parent };
+      return { plan: await planReuse(listing, parent, runs.items()), parent };
     } catch (error) {
       this.#env.signal.throwIfAborted();
       const message = `${what} cannot be read, so all is read anew: ${messageOf(error)}`;
       this.#env.emit({ event: 'warning', volume: volume.name, message });
       return undefined;
     }
+  }
+
+  #parent(volume: ManifestVolume): Parent {
+    return {
+      volume,
+      fetch: this.#fetch,
+      present: this.#present ?? new Set(),
+      onFrame: (ref: FrameRef) => this.#frames.writer.addKnown(ref),
+    };
+  }
+
+  #isPresent({ index, segments }: ManifestVolume): boolean {
+    return [...index.map(([segment]) => segment), ...segments].every((name) => this.#present?.has(name));
   }
 
   get #fetch(): FetchOptions {
@@ -146,8 +163,9 @@ export class KnownFrames {
     await loadParentFrames(manifest, volume, this.#present ?? new Set(), writer, this.#fetch, this.#env.emit);
   }
 
-  /** Frames of the latest snapshots of other sources, newest first, as many as are worth it. */
+  /** Frames of volumes nearby, and of the latest snapshots of other sources, newest first, as many as are worth it. */
   async #loadOthers(): Promise<void> {
+    for (const { manifest, volumeName } of this.#unread.splice(0)) await this.#load(manifest, volumeName);
     const others = this.#others;
     this.#others = [];
     let left = MAX_OTHER_FRAMES;

@@ -26,8 +26,6 @@ export interface ReusePlan {
 export interface Parent {
   volume: ManifestVolume;
   fetch: FetchOptions;
-  /** The runs of its index, to be gone through once. */
-  runs: AsyncGenerator<IndexRun[]>;
   /** Segments that the store has: frames elsewhere are lost. */
   present: ReadonlySet<string>;
   /** Called for each frame that can be used. */
@@ -45,19 +43,34 @@ interface Decisions {
  * Compares a listing with the parent's index, both as streams in the order of members. A run is taken over where all its
  * members are as they were (type, size, mode, owner, times, inode, names), none is suspect, and their times are old enough
  * to have shown a change. Runs that share an inode with one that is read are read with it: tar links them.
- * Raises INTEGRITY where the parent's index is damaged.
+ * `runs` are those of the parent's index. Raises INTEGRITY where it is damaged.
  */
-export async function planReuse(listing: Listing, parent: Parent): Promise<ReusePlan> {
+export async function planReuse(
+  listing: Listing,
+  parent: Parent,
+  runs: AsyncGenerator<IndexRun[]>,
+): Promise<ReusePlan> {
   const links = new LinkedRuns();
-  const decisions = await compare(listing, parent, links);
+  const decisions = await compare(listing, parent, runs, links);
   links.spread(decisions.sames);
   return readingOf(listing, decisions);
 }
 
-async function compare(listing: Listing, parent: Parent, links: LinkedRuns): Promise<Decisions> {
+/** Of a listing that is known as a whole. */
+export function unchangedPlan({ fsType, plain }: Listing): ReusePlan {
+  const reading = { fsType, plain, spool: new RecordSpool(), gaps: new Uint32Array() };
+  return { reading, ranges: new Uint32Array(), unchanged: true, bytes: 0 };
+}
+
+async function compare(
+  listing: Listing,
+  parent: Parent,
+  batches: AsyncGenerator<IndexRun[]>,
+  links: LinkedRuns,
+): Promise<Decisions> {
   const isUnchanged = comparison(parent.volume);
   const { present, onFrame } = parent;
-  const runs = new ParentRuns(parent.runs, (ref) => {
+  const runs = new ParentRuns(batches, (ref) => {
     if (present.has(ref[0])) onFrame(ref);
   });
   const decisions: Decisions = { counts: [], sames: [], parentRuns: 0 };

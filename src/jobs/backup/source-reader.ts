@@ -5,7 +5,7 @@ import type { EngineContext } from '../engine-context.ts';
 import type { JobEnvironment } from '../environment.ts';
 import type { FrameStore } from '../frame-store.ts';
 import { listVolume } from '../read/list.ts';
-import type { Exclude, Listing } from '../read/listing.ts';
+import type { Listing } from '../read/listing.ts';
 import { createSlabs } from '../read/slabs.ts';
 import { excludeGlobs } from './exclude.ts';
 import type { Comparison, Reuse } from './known-frames.ts';
@@ -73,7 +73,7 @@ export class SourceReader {
       volume: name,
       action,
       entries: (reuse?.plan.reading ?? listing).spool.count,
-      of: listing.spool.count,
+      of: listing.known && reuse ? reuse.parent.volume.entries : listing.spool.count,
       bytes: (reuse?.plan ?? listing).bytes,
     });
     const { writer, pool, cache } = frames;
@@ -89,9 +89,13 @@ export class SourceReader {
   ): Promise<{ listing: Listing; reuse: Reuse | undefined }> {
     const comparison = compare(volume);
     try {
-      const exclude = this.#exclude(volume);
+      const leftOut = this.#leftOut(volume);
+      const exclude = excludeGlobs(leftOut.globs, leftOut.directories);
       const path = this.#attachment.paths.get(volume.name) as string;
-      const listing = await listVolume(this.#deps.ctx, this.#attachment, path, exclude ? { exclude } : {});
+      const listing = await listVolume(this.#deps.ctx, this.#attachment, path, {
+        ...(exclude ? { exclude } : {}),
+        recognition: { leftOut: Object.values(leftOut).flat(), known: comparison?.known },
+      });
       this.helperTar = listing.helperTar;
       return { listing, reuse: await comparison?.plan(listing) };
     } finally {
@@ -100,7 +104,7 @@ export class SourceReader {
   }
 
   /** volbak's own repository may lie inside a bind mount: it must not eat itself. */
-  #exclude(volume: SourceVolume): Exclude | undefined {
+  #leftOut(volume: SourceVolume): { globs: readonly string[]; directories: string[] } {
     const { repository, env, exclude } = this.#deps;
     const own: string[] = [];
     const { label } = repository.store;
@@ -108,7 +112,7 @@ export class SourceReader {
       own.push(`.${label.slice(volume.bind.replace(/\/$/, '').length)}`);
       env.emit({ event: 'info', message: `the repository lies inside ${volume.bind} and is left out` });
     }
-    return excludeGlobs(exclude, own);
+    return { globs: exclude, directories: own };
   }
 }
 

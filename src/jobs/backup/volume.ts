@@ -59,9 +59,11 @@ export async function readIntoRepository(
   if (reuse?.plan.unchanged && present) {
     const { index, entries, tarBytes, segments, frames, digest } = reuse.parent.volume;
     const stored = { index, entries, tarBytes, segments, frames, digest, newBytes: 0, storedBytes: 0 };
+    const { sockets, excluded, fineTimes = false } = reuse.parent.volume;
+    const told = listing.known ? { ...listing, sockets, excluded, fineTimes } : listing;
     return {
       bytes: 0,
-      finish: async () => describe(volume, listing, NOTHING_READ, stored),
+      finish: async () => describe(volume, told, NOTHING_READ, stored),
       abandon: async () => {},
     };
   }
@@ -164,6 +166,7 @@ function describe(source: SourceVolume, listing: Listing, result: ReadResult, st
       fsType: listing.fsType,
       listed: listing.started.toISOString(),
       fineTimes: listing.fineTimes,
+      ...(listing.hash === undefined || result.complaints.length > 0 ? {} : { listing: listing.hash }),
       sockets: listing.sockets,
       excluded: listing.excluded,
       readBytes: result.bytes,

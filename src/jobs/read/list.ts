@@ -6,7 +6,14 @@ import { createPipe, openProbe } from '../../engine/lanes/pipe.ts';
 import { type HelperRun, runHelper } from '../../engine/run-helper.ts';
 import type { EngineContext } from '../engine-context.ts';
 import { type Exclude, type Listing, ListingParser } from './listing.ts';
+import { ListingIntake, type Recognition } from './listing-intake.ts';
 import { LIST_PLAINLY_SCRIPT, LIST_SCRIPT, NO_DIRECTORY, NO_LISTING } from './scripts.ts';
+
+export interface ListOptions {
+  exclude?: Exclude;
+  /** Of a listing that is recognised only what is told about all of it comes back. */
+  recognition?: Recognition;
+}
 
 /**
  * Lists a volume's directory `path` in a helper; the first call also finds out which lane works. A helper image without
@@ -16,11 +23,13 @@ export async function listVolume(
   ctx: EngineContext,
   attachment: Attachment,
   path: string,
-  options: { exclude?: Exclude } = {},
+  { exclude, recognition }: ListOptions = {},
 ): Promise<Listing> {
-  const listing = await runListing(ctx, attachment, path, LIST_SCRIPT, options.exclude);
+  const leavingOut = exclude ? { exclude } : {};
+  const recognising = recognition ? { ...leavingOut, recognition } : leavingOut;
+  const listing = await runListing(ctx, attachment, path, LIST_SCRIPT, recognising);
   if (listing) return listing;
-  const plain = await runListing(ctx, attachment, path, LIST_PLAINLY_SCRIPT, options.exclude);
+  const plain = await runListing(ctx, attachment, path, LIST_PLAINLY_SCRIPT, leavingOut);
   if (plain) return { ...plain, plain: true };
   throw new VolbakError(
     'HELPER_FAILED',
@@ -37,9 +46,10 @@ async function runListing(
   attachment: Attachment,
   path: string,
   script: string,
-  exclude: Exclude | undefined,
+  { exclude, recognition }: ListOptions,
 ): Promise<Listing | undefined> {
-  const parser = new ListingParser(exclude);
+  const listing = new ListingParser(exclude);
+  const parser = recognition ? new ListingIntake(listing, recognition) : listing;
   const spec: HelperSpec = {
     image: ctx.image,
     purpose: 'list',

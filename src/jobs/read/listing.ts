@@ -1,6 +1,7 @@
 import { RecordSpool } from '../../core/chunk-spool.ts';
 import { VolbakError } from '../../core/errors.ts';
 import { type Listed, OrderCheck, parseListed, RecordSplitter, recordFromStat } from '../../tar/listing.ts';
+import { secondsOf } from '../../tar/trust.ts';
 import { STAGE_NAME } from '../write/stage-script.ts';
 import { LateEntries } from './late-entries.ts';
 
@@ -23,6 +24,12 @@ export interface Listing {
   plain: boolean;
   /** What find could not look at, and what moved under it, for a person. */
   complaints: string[];
+  /** Second of the latest `mtime` or `ctime` of all members. */
+  newest: number;
+  /** Of all that find printed, where no later change can hide from another listing. */
+  hash?: string;
+  /** True for one that is known by its hash: it was not gone through, and there are no records. */
+  known?: true;
 }
 
 /** True for members to leave out. */
@@ -53,6 +60,7 @@ export class ListingParser {
       fineTimes: false,
       plain: false,
       complaints: [],
+      newest: Number.NEGATIVE_INFINITY,
     };
   }
 
@@ -76,6 +84,7 @@ export class ListingParser {
     const { listing } = this;
     const member = parseListed(record);
     this.#order.next(member.path);
+    listing.newest = Math.max(listing.newest, secondsOf(member.mtime), secondsOf(member.ctime));
     if (this.#isStaged(member.path)) return;
     if (member.type === 'socket') {
       listing.sockets++;
@@ -96,18 +105,22 @@ export class ListingParser {
     return true;
   }
 
+  get #isWhole(): boolean {
+    return this.listing.started.getTime() > 0 && this.#splitter.rest === 0;
+  }
+
+  /** For a listing of which only what stands around the members was taken. Raises HELPER_FAILED as `finish` does. */
+  finishKnown(): Listing {
+    if (this.#found !== '0' || this.#sorted !== '0' || !this.#isWhole) throw cutOff([]);
+    return { ...this.listing, known: true };
+  }
+
   /** Raises HELPER_FAILED unless find and sort told their ends. */
   finish(stderr: string[]): Listing {
     // find ends with 1 where something vanished under it; those lines name it.
     const ended = this.#sorted === '0' && (this.#found === '0' || (this.#found === '1' && stderr.length > 0));
     const { listing } = this;
-    const dated = listing.started.getTime() > 0;
-    if (!ended || !dated || this.#splitter.rest > 0 || listing.spool.count === 0) {
-      throw new VolbakError(
-        'HELPER_FAILED',
-        `the volume could not be listed: ${stderr.at(-1) ?? 'the listing is cut off'}`,
-      );
-    }
+    if (!ended || !this.#isWhole || listing.spool.count === 0) throw cutOff(stderr);
     const moved = this.#late.missedBy(listing, this.#exclude);
     const staged = [...this.#stages].map(
       (name) => `${name}: a restore into this volume is at work or broke off, so content may be missing`,
@@ -115,4 +128,11 @@ export class ListingParser {
     listing.complaints = [...stderr, ...moved, ...staged];
     return listing;
   }
+}
+
+function cutOff(stderr: readonly string[]): VolbakError {
+  return new VolbakError(
+    'HELPER_FAILED',
+    `the volume could not be listed: ${stderr.at(-1) ?? 'the listing is cut off'}`,
+  );
 }

@@ -43,6 +43,35 @@ describe('a second backup', () => {
     expect((await backup(at, volume, '--full')).readBytes).toBe(first.tarBytes);
   });
 
+  it('is told to be unchanged by one hash of the listing, and its manifest is as the one before', async () => {
+    const at = await site();
+    const volume = await at.volume('v', `${TREE}; mkfifo pipe`);
+    await settle();
+    const manifests: Json[] = [];
+    for (const leftOut of ['*7', '*7', '*8']) {
+      const { id } = await backup(at, volume, '--exclude', leftOut);
+      manifests.push((await at.document('show', id)).volumes[0]);
+    }
+    const [first, second, third] = manifests;
+    expect(first.listing).toMatch(/^[0-9a-f]{64}$/);
+    expect(second).toEqual({ ...first, listed: second.listed, readBytes: 0, newBytes: 0, storedBytes: 0 });
+    expect(third.listing).not.toBe(first.listing);
+    expect(third.digest).not.toBe(first.digest);
+  });
+
+  it('where other volumes of the source are unchanged finds in them what was moved out of them', async () => {
+    const at = await site();
+    const [from, to] = [await at.volume('from', BIG), await at.volume('to', 'echo x >x')];
+    await settle();
+    await at.ok('backup', '--volume', from, '--volume', to);
+    await bash(`cp '${await mountpoint(at.host, from)}/big' '${await mountpoint(at.host, to)}/copy'`);
+    const { snapshots } = await at.ok('backup', '--volume', from, '--volume', to);
+    const added = snapshots
+      .flatMap((s: Json) => s.volumes)
+      .reduce((sum: number, v: Json) => sum + v.newBytes, 0);
+    expect(added).toBeLessThan(MiB);
+  });
+
   it.each([
     [
       'one byte of a large file changed',

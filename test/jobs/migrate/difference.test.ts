@@ -39,6 +39,7 @@ function listing(records: readonly string[], fsType = 'ext2/ext3'): Listing {
     fineTimes: true,
     plain: false,
     complaints: [],
+    newest: OLD,
   };
 }
 

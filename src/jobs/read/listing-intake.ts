@@ -1,0 +1,72 @@
+import { createHash } from 'node:crypto';
+import { trustedBefore } from '../../tar/trust.ts';
+import type { Listing, ListingParser } from './listing.ts';
+
+/** By what a listing is told to be one that was compared before, member by member. */
+export interface Recognition {
+  /** What else decides on what is read: the globs of what is left out. */
+  leftOut: readonly string[];
+  /** `Listing.hash` of the listing whose members the repository has. */
+  known: string | undefined;
+}
+
+/** A listing of some 250,000 files. A larger one is parsed as it comes, and has no hash. */
+const MOST_HELD = 32 * 1024 * 1024;
+
+const BEGIN = Buffer.from('\0FIND 0\0');
+const END = Buffer.from('\0SORT 0\0');
+
+/** Holds what the helper prints until its end: a listing that is known as a whole need not be parsed. */
+export class ListingIntake {
+  readonly #parser: ListingParser;
+  readonly #recognition: Recognition;
+  #held: Buffer[] | undefined = [];
+  #length = 0;
+
+  constructor(parser: ListingParser, recognition: Recognition) {
+    this.#parser = parser;
+    this.#recognition = recognition;
+  }
+
+  push(chunk: Buffer): void {
+    if (!this.#held) {
+      this.#parser.push(chunk);
+      return;
+    }
+    this.#held.push(chunk);
+    this.#length += chunk.length;
+    if (this.#length <= MOST_HELD) return;
+    for (const held of this.#held) this.#parser.push(held);
+    this.#held = undefined;
+  }
+
+  /** Raises HELPER_FAILED where the listing did not come to its end. */
+  finish(stderr: string[]): Listing {
+    if (!this.#held) return this.#parser.finish(stderr);
+    const all = Buffer.concat(this.#held, this.#length);
+    const begin = all.indexOf(BEGIN) + BEGIN.length;
+    const end = all.indexOf(END, begin - 1) + 1;
+    // One with complaints, or with directories that changed meanwhile, is like no other; a volume's own directory is always there.
+    const plainly = begin >= BEGIN.length && end > begin && end + END.length - 1 === all.length;
+    const hash = plainly && stderr.length === 0 ? this.#hash(all.subarray(begin, end)) : undefined;
+    if (hash !== undefined && hash === this.#recognition.known) {
+      this.#parser.push(all.subarray(0, begin));
+      this.#parser.push(all.subarray(end));
+      return { ...this.#parser.finishKnown(), hash };
+    }
+    this.#parser.push(all);
+    const listing = this.#parser.finish(stderr);
+    return hash !== undefined && isTrusted(listing) ? { ...listing, hash } : listing;
+  }
+
+  #hash(members: Buffer): string {
+    const leftOut = JSON.stringify(this.#recognition.leftOut);
+    return createHash('sha256').update(`volbak listing 1\n${leftOut}\0`).update(members).digest('hex');
+  }
+}
+
+/** True where every later change of a member shows in the times of another listing. */
+function isTrusted(listing: Listing): boolean {
+  const before = trustedBefore(listing);
+  return before !== undefined && listing.newest < before && listing.complaints.length === 0;
+}

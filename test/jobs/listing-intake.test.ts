@@ -1,0 +1,83 @@
+import { describe, expect, it } from 'vitest';
+import { ListingParser } from '../../src/jobs/read/listing.ts';
+import { ListingIntake } from '../../src/jobs/read/listing-intake.ts';
+
+const NOW = 1_800_000_000;
+
+function record(path: string, { size = 5, mtime = 1000, type = 'f' } = {}): string {
+  return `${type} ${size} 644 0 0 ${mtime}.5000000000 ${mtime}.5000000000 7 1 ${path}`;
+}
+
+const ROOT = record('.', { type: 'd' });
+
+interface Given {
+  members?: string[];
+  late?: string[];
+  stderr?: string[];
+  now?: number;
+  leftOut?: string[];
+  known?: string;
+  find?: string;
+  /** Bytes of a chunk. */
+  chunk?: number;
+}
+
+function take({ members = [ROOT, record('./a')], late = [], stderr = [], now = NOW, ...given }: Given = {}) {
+  const { leftOut = [], known, find = '0', chunk = 1000 } = given;
+  const around = ['FS ext2/ext3', 'TAR tar (GNU tar) 1.34', `NOW ${now * 1000}`, `FIND ${find}`];
+  const text = [...around, ...members, 'SORT 0', ...late].map((line) => `${line}\0`).join('');
+  const intake = new ListingIntake(new ListingParser(undefined), { leftOut, known });
+  for (let at = 0; at < text.length; at += chunk) intake.push(Buffer.from(text.slice(at, at + chunk)));
+  return intake.finish(stderr);
+}
+
+describe('a listing', () => {
+  it('that is the same as a known one is not gone through, whenever it was made and however it arrives', () => {
+    const { hash } = take();
+    expect(hash).toMatch(/^[0-9a-f]{64}$/);
+    for (const chunk of [1, 7, 50, 10_000]) {
+      const again = take({ known: hash as string, now: NOW + 86_400, chunk });
+      expect(again).toMatchObject({ known: true, hash, fsType: 'ext2/ext3' });
+      expect(again.spool.count).toBe(0);
+      expect(again.started.getTime()).toBe((NOW + 86_400) * 1000);
+    }
+  });
+
+  it.each<[string, Given]>([
+    ['a changed member', { members: [ROOT, record('./a', { size: 6 })] }],
+    ['another time', { members: [ROOT, record('./a', { mtime: 1001 })] }],
+    ['one member more', { members: [ROOT, record('./a'), record('./b')] }],
+    ['one member less', { members: [ROOT] }],
+    ['other globs of what is left out', { leftOut: ['*.tmp'] }],
+    ['directories that changed meanwhile', { late: ['LATE 1000.5 ./late'] }],
+    ['complaints of find', { stderr: ['find: ./x: gone'], find: '1' }],
+  ])('with %s is another one', (_, given) => {
+    const { hash } = take();
+    const other = take({ ...given, known: hash as string });
+    expect(other.known).toBeUndefined();
+    expect(other.hash).not.toBe(hash);
+    expect(other.spool.count).toBe((given.members ?? [1, 2]).length);
+  });
+
+  it('with a time that is too new has no hash: a later change might not show', () => {
+    expect(take({ members: [ROOT, record('./a', { mtime: NOW - 1 })] }).hash).toBeUndefined();
+    expect(take({ members: [ROOT, record('./a', { mtime: NOW - 3 })] }).hash).toBeDefined();
+  });
+
+  it('that is cut off is refused, known or not', () => {
+    const known = take().hash as string;
+    for (const members of [[], [ROOT, 'damaged']]) expect(() => take({ members, known })).toThrow();
+    const intake = new ListingIntake(new ListingParser(undefined), { leftOut: [], known });
+    intake.push(Buffer.from(`FS ext2/ext3\0NOW ${NOW}000\0FIND 0\0${ROOT}\0${record('./a')}\0`));
+    expect(() => intake.finish([])).toThrow(/cut off/);
+  });
+
+  it('of more than is held at once is gone through as it comes, and has no hash', () => {
+    const members = [ROOT];
+    const long = 'x'.repeat(200);
+    for (let n = 0; n < 150_000; n++) members.push(record(`./${String(n).padStart(7, '0')}${long}`));
+    const listing = take({ members, chunk: 65_536 });
+    expect(listing.hash).toBeUndefined();
+    expect(listing.spool.count).toBe(members.length);
+  });
+});

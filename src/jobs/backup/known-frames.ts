@@ -1,8 +1,8 @@
 import { messageOf } from '../../core/errors.ts';
-import { PulledAhead } from '../../core/pulled-ahead.ts';
+import type { PulledAhead } from '../../core/pulled-ahead.ts';
 import type { FetchOptions } from '../../repository/fetch.ts';
 import type { FrameRef } from '../../repository/frame-ref.ts';
-import { type IndexRun, readIndexRuns } from '../../repository/index-runs.ts';
+import type { IndexRun } from '../../repository/index-runs.ts';
 import type { SnapshotName } from '../../repository/keys.ts';
 import type { Manifest, ManifestVolume } from '../../repository/manifest.ts';
 import type { Repository } from '../../repository/repository.ts';
@@ -10,6 +10,7 @@ import { usableSegments } from '../../repository/session.ts';
 import type { JobEnvironment } from '../environment.ts';
 import type { FrameStore } from '../frame-store.ts';
 import type { Listing } from '../read/listing.ts';
+import { readRunsAhead } from './parent-runs.ts';
 import { loadParentFrames } from './parents.ts';
 import { type Parent, planReuse, type ReusePlan, unchangedPlan } from './reuse.ts';
 
@@ -33,9 +34,6 @@ export interface Comparison {
   /** Must be called in the end, planned or not. */
   close(): Promise<void>;
 }
-
-/** Lines of an index read ahead: some 40 MB, at a time when nothing else needs memory. */
-const LINES_AHEAD = 150_000;
 
 /** What a backup knows of the frames that the repository has already. */
 export class KnownFrames {
@@ -69,7 +67,7 @@ export class KnownFrames {
    */
   compare(volumeName: string, manifest: Manifest | undefined, full: boolean): Comparison {
     const volume = manifest?.volumes.find(({ name }) => name === volumeName);
-    const runs = volume && !full ? this.#readAhead(volume) : undefined;
+    const runs = volume && !full ? readRunsAhead(volume.index, this.#fetch) : undefined;
     const plan = async (listing: Listing) => {
       if (!manifest || !volume) return undefined;
       if (listing.known) {
@@ -97,18 +95,13 @@ export class KnownFrames {
    */
   compareRest(live: ManifestVolume): Comparison {
     for (const segment of this.#frames.writer.segmentsWritten) this.#present?.add(segment);
-    const runs = this.#readAhead(live);
+    const runs = readRunsAhead(live.index, this.#fetch);
     const what = 'what was read before';
     return {
       known: undefined,
       plan: async (listing) => (listing.plain ? undefined : this.#reuse(listing, live, runs, what)),
       close: () => runs.close(),
     };
-  }
-
-  #readAhead({ index }: ManifestVolume): PulledAhead<IndexRun[]> {
-    const lines = (runs: IndexRun[]) => runs.reduce((sum, run) => sum + run.lines.length, 0);
-    return new PulledAhead(readIndexRuns(index, this.#fetch), lines, LINES_AHEAD);
   }
 
   async #reuse(

@@ -1,7 +1,18 @@
 import { VolbakError } from '../../core/errors.ts';
+import { PulledAhead } from '../../core/pulled-ahead.ts';
+import type { FetchOptions } from '../../repository/fetch.ts';
 import type { FrameRef } from '../../repository/frame-ref.ts';
 import { parseIndexLine } from '../../repository/index-lines.ts';
-import type { IndexRun } from '../../repository/index-runs.ts';
+import { type IndexRun, readIndexRuns } from '../../repository/index-runs.ts';
+
+/** Lines of an index read ahead: some 40 MB. */
+const LINES_AHEAD = 150_000;
+
+/** The runs of an index, read before they are asked for. Raises INTEGRITY. */
+export function readRunsAhead(index: readonly FrameRef[], options: FetchOptions): PulledAhead<IndexRun[]> {
+  const lines = (runs: IndexRun[]) => runs.reduce((sum, run) => sum + run.lines.length, 0);
+  return new PulledAhead(readIndexRuns(index, options), lines, LINES_AHEAD);
+}
 
 /** Goes through the runs of a parent's index, one after another. */
 export class ParentRuns {

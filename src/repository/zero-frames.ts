@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
-import { BLOCK } from '../tar/header.ts';
 import type { FrameRef } from './frame-ref.ts';
+
+/** The longest of them: two blocks end a tar. */
+const MOST = 1024;
 
 /** By length, as far as they were asked for. */
 const hashes: string[] = [];
@@ -12,5 +14,5 @@ function hashOfZeros(length: number): string {
 
 /** True for the padding behind a content, and for the end of a tar: zeros, known without being fetched. */
 export function isZeroFrame([, , , raw, sha256]: FrameRef): boolean {
-  return raw <= 2 * BLOCK && sha256 === hashOfZeros(raw);
+  return raw <= MOST && sha256 === hashOfZeros(raw);
 }

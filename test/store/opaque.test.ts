@@ -44,7 +44,10 @@ describe('OpaqueStore', () => {
     expect(below.filter((k) => k.endsWith(`/${ID}.json.zst`))).toHaveLength(4);
     for (const k of below) assertKey(k);
     expect(await listed(store)).toEqual([...keys].sort());
-    expect(await listed(store, 'snapshots/alpha/')).toEqual([of('alpha', 'database'), of('alpha', 'website')]);
+    expect(await listed(store, 'snapshots/alpha/')).toEqual([
+      of('alpha', 'database'),
+      of('alpha', 'website'),
+    ]);
     expect(await listed(store, 'snap')).toHaveLength(3);
     for (const k of keys) {
       expect((await store.get(k)).toString()).toBe(k);

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type DataSet, prepare, singleFile, stamp } from './data/sets.ts';
 import type { TreeSize } from './data/tree.ts';
+import { Leftovers } from './leftovers.ts';
 import type { Measured } from './measure.ts';
 import { type Bench, remove, type Source, storedBytes, type Target, type Tool } from './tools/tool.ts';
 
@@ -41,9 +42,6 @@ interface Step {
 
 /** After a change some seconds pass, as in a night: else every tool must distrust the times and read all that is new again. */
 const REST_MS = 3000;
-
-/** Restores of sets up to this stay until all tools had their turn: of larger ones there is no room for several. */
-const KEEP_RESTORED = 3e9;
 
 const STEPS: Step[] = [
   { name: 'first', title: 'first backup', method: 'backup' },
@@ -112,13 +110,15 @@ export class Cases {
   private readonly bench: Bench;
   private readonly say: (text: string) => void;
   readonly source: Source;
-  /** Volumes of restores that were measured. */
-  private restored: string[] = [];
+  private readonly leftovers: Leftovers;
+  /** Volumes restored into so far. */
+  private targets = 0;
   readonly result: SetResult;
 
   constructor(bench: Bench, set: DataSet, say: (text: string) => void) {
     this.bench = bench;
     this.say = say;
+    this.leftovers = new Leftovers(bench.work);
     const name = `bench-${set.name}`;
     this.source = { container: name, volume: name, directory: this.volume(name) };
     bench.docker('create', '--name', name, '-v', `${name}:/data`, 'toolbox', 'true');
@@ -146,7 +146,6 @@ export class Cases {
       if (step.method === 'backup') await sleep(REST_MS);
       const order = turned(able, number + n);
       for (const tool of order) await this.measure(step, tool);
-      await this.removeRestored();
       const last = this.result.samples.slice(-order.length);
       this.say(
         `  ${step.name}: ${last.map(({ tool, seconds }) => `${tool} ${seconds.toFixed(2)} s`).join(', ')}`,
@@ -188,9 +187,10 @@ export class Cases {
       const write = tool[step.method] as NonNullable<Tool['export']>;
       return write(source, tar).finally(() => rmSync(tar, { force: true }));
     }
-    const volume = `bench-restored-${tool.name.replaceAll(' ', '-')}`;
+    await this.leftovers.makeRoom(1.3 * this.result.size.bytes);
+    const volume = `bench-restored-${++this.targets}`;
     const target: Target = { volume, directory: this.volume(volume) };
-    this.restored.push(volume);
+    this.leftovers.add(() => this.bench.docker('volume', 'rm', volume));
     settle();
     const single = step.method === 'single' ? singleFile(source.directory) : undefined;
     const measured =
@@ -198,17 +198,7 @@ export class Cases {
         ? await (tool.restore as NonNullable<Tool['restore']>)(source, target)
         : await (tool.single as NonNullable<Tool['single']>)(source, target, single);
     compare(source, target, tool, single);
-    if (this.result.size.bytes > KEEP_RESTORED) await this.removeRestored();
     return measured;
-  }
-
-  /** The disk is given back what was removed while the next command writes, which slows that one: so once a step. */
-  private async removeRestored(): Promise<void> {
-    if (this.restored.length === 0) return;
-    for (const volume of this.restored) this.bench.docker('volume', 'rm', volume);
-    this.restored = [];
-    settle();
-    await sleep(REST_MS);
   }
 
   private volume(name: string): string {
@@ -218,6 +208,7 @@ export class Cases {
 
   /** Removes the data and its container. */
   close(): void {
+    this.leftovers.removeAll();
     this.bench.docker('rm', '-v', this.source.container);
     this.bench.docker('volume', 'rm', this.source.volume);
   }

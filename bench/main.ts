@@ -105,7 +105,12 @@ async function migrateFigures(): Promise<MigrateFigures> {
   const { BENCH_OTHER: other = '' } = process.env;
   const cases = new Cases(setup, { ...treeSet(scale), name: 'migrate' }, say);
   const there = bench(other, work, path.dirname(new URL(other).pathname));
-  const measured = new MigrateCases(setup, there, cases.source, launcher);
+  const measured = new MigrateCases(
+    setup,
+    there,
+    { source: cases.source, bytes: cases.result.size.bytes },
+    launcher,
+  );
   for (let round = 0; round < rounds; round++) {
     say(`migrate, round ${round + 1} of ${rounds}`);
     await measured.round();

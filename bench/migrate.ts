@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { TreeSize } from './data/tree.ts';
+import { Leftovers } from './leftovers.ts';
 import { type Measured, median } from './measure.ts';
 import type { Verdict } from './targets.ts';
 import type { Bench, Source } from './tools/tool.ts';
@@ -42,13 +43,23 @@ export class MigrateCases {
   readonly #source: Source;
   readonly #launcher: string;
   readonly #recipe: string;
+  readonly #leftovers: Leftovers;
+  readonly #bytes: number;
+  #targets = 0;
   readonly #seconds = new Map<Case, number[]>();
   /** How long containers stood still, in seconds. */
   readonly #down = new Map<Case, number[]>();
 
-  /** `source` is a volume on the engine of `bench`; `other` is the engine to migrate to. */
-  constructor(bench: Bench, other: Bench, source: Source, launcher: string) {
+  /** `source` is a volume of so many bytes on the engine of `bench`; `other` is the engine to migrate to. */
+  constructor(
+    bench: Bench,
+    other: Bench,
+    { source, bytes }: { source: Source; bytes: number },
+    launcher: string,
+  ) {
     this.#bench = bench;
+    this.#leftovers = new Leftovers(bench.work);
+    this.#bytes = bytes;
     this.#other = other;
     this.#source = source;
     this.#launcher = launcher;
@@ -72,23 +83,30 @@ export class MigrateCases {
     );
   }
 
+  /** A name for a volume on the other engine; it is removed in the end. */
+  #target(name: string): string {
+    const volume = `bench-${name}-${++this.#targets}`;
+    this.#leftovers.add(() => this.#other.docker('volume', 'rm', volume));
+    return volume;
+  }
+
   async round(): Promise<void> {
+    // Three copies there, one here, one that a drill makes and removes.
+    await this.#leftovers.makeRoom(5.5 * this.#bytes);
     const { volume } = this.#source;
+    const [tarred, moved, changed] = ['tarred', 'moved', 'changed'].map((name) => this.#target(name));
     const tar = 'run --rm --log-driver none --network none';
     const pipe = `docker -H "$A" ${tar} -v "$V:/data:ro" toolbox tar -c --numeric-owner -C /data . |
-      docker -H "$B" ${tar} -i -v "$V:/data" toolbox tar -x -p --numeric-owner -C /data`;
+      docker -H "$B" ${tar} -i -v "$T:/data" toolbox tar -x -p --numeric-owner -C /data`;
     // Finding or making the helper image there is not what is measured.
     await this.#call(this.#other.host, 'helper');
-    const env = { A: this.#bench.host, B: this.#other.host, V: volume };
-    this.#other.docker('volume', 'create', volume);
+    const env = { A: this.#bench.host, B: this.#other.host, V: volume, T: `${tarred}` };
+    this.#other.docker('volume', 'create', `${tarred}`);
     await this.#take('tar', () => this.#bench.timed('bash', ['-o', 'pipefail', '-c', pipe], { env }));
-    this.#other.docker('volume', 'rm', volume);
-    const there = ['--to-host', this.#other.host];
-    await this.#volbak('migrate', 'migrate', volume, ...there);
-    this.#other.docker('volume', 'rm', volume);
+    const to = (target = '') => ['--to-host', this.#other.host, '--rename', `${volume}=${target}`];
+    await this.#volbak('migrate', 'migrate', volume, ...to(moved));
     this.#bench.docker('start', 'bench-app');
-    await this.#volbak('changing', 'migrate', 'bench-app', ...there, '--recipe', this.#recipe);
-    this.#other.docker('volume', 'rm', volume);
+    await this.#volbak('changing', 'migrate', 'bench-app', ...to(changed), '--recipe', this.#recipe);
     await this.#stores();
     this.#bench.docker('kill', 'bench-app');
   }
@@ -97,8 +115,9 @@ export class MigrateCases {
     rmSync(this.#repository, { recursive: true, force: true });
     await this.#volbak('backup', 'backup', 'bench-app', '--full');
     await this.#volbak('changingBackup', 'backup', 'bench-app', '--stop', '--recipe', this.#recipe);
-    await this.#volbak('restore', 'restore', 'bench-app', '--to-volume', 'bench-back');
-    this.#bench.docker('volume', 'rm', 'bench-back');
+    const back = `bench-back-${++this.#targets}`;
+    await this.#volbak('restore', 'restore', 'bench-app', '--to-volume', back);
+    this.#leftovers.add(() => this.#bench.docker('volume', 'rm', back));
     await this.#volbak('drill', 'drill', 'bench-app', '--recipe', this.#recipe);
   }
 
@@ -127,6 +146,7 @@ export class MigrateCases {
   }
 
   close(): void {
+    this.#leftovers.removeAll();
     this.#bench.docker('rm', 'bench-app');
   }
 

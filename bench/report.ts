@@ -90,6 +90,8 @@ export function method(rounds: number, tools: Tool[]): string[] {
     'command `sync`. After a change 3 seconds pass, and one small file `stamp` is written newer than the rest (borg reads the',
     'newest file again; with one large file that would be all). Data is made by the benchmark from fixed seeds and from files',
     'of the machine. Restored volumes are compared with the source by names and sizes, outside of the time taken.',
+    'They stay until the end, or until there is no room left: ext4 passes by inodes that were removed within the last minute, one by',
+    'one, so that extracting after a removal takes several times as long.',
     '',
     'volbak goes through Docker, as do tar and the one-liner. restic and borg run on the host in the directory of the volume,',
     'which is faster for them than a container. restic cannot do without encryption, borg runs without (`--encryption none`);',

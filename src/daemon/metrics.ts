@@ -36,6 +36,7 @@ export async function createMetrics(scheduler: () => Scheduler, version: string)
     'source',
     'status',
   );
+  const kept = gauge('snapshots', 'Snapshots of a source, when a backup or a forget last told', 'source');
   const drill = gauge('drill_passed', 'Whether the last drill passed', 'job');
   const engine = gauge('engine_up', 'Whether the engine answered when last asked', 'host');
   const perJob = {
@@ -66,6 +67,7 @@ export async function createMetrics(scheduler: () => Scheduler, version: string)
       duration.set({ job }, seconds);
       if (typeof summary?.passed === 'boolean') drill.set({ job }, summary.passed ? 1 : 0);
       for (const [kind, value] of Object.entries(bytesOf(summary))) bytes.set({ job, kind }, value);
+      for (const { source, count } of countsOf(summary)) kept.set({ source }, count);
       const snapshots = (summary?.command === 'backup' ? summary.snapshots : undefined) ?? [];
       for (const { source, status } of snapshots as { source: string; status: string }[])
         snapshot.set({ source, status }, now.getTime() / 1000);
@@ -104,6 +106,22 @@ function sizes(scheduler: Scheduler, gauges: Record<'entries' | 'bytes' | 'shrun
       gauges.shrunk.set({ source }, shrunk.includes(source) ? 1 : 0);
     }
   }
+}
+
+/** How many snapshots of a source there are, where a summary tells. */
+function countsOf(summary: Record<string, unknown> | undefined): { source: string; count: number }[] {
+  if (summary?.command === 'backup') {
+    const made = (summary.snapshots ?? []) as { source: string; ofSource?: number }[];
+    return made.flatMap(({ source, ofSource }) =>
+      ofSource === undefined ? [] : [{ source, count: ofSource }],
+    );
+  }
+  if (summary?.command !== 'forget' || summary.dryRun === true) return [];
+  const sources = (summary.sources ?? []) as { source: string; snapshots: { keep: boolean }[] }[];
+  return sources.map(({ source, snapshots }) => ({
+    source,
+    count: snapshots.filter(({ keep }) => keep).length,
+  }));
 }
 
 function bytesOf(summary: Record<string, unknown> | undefined): Record<string, number> {

@@ -160,6 +160,7 @@ describe('jobs of the configuration', () => {
         {
           source: 'h/container/db',
           status: 'complete',
+          ofSource: 7,
           volumes: [
             { readBytes: 5, newBytes: 3, storedBytes: 2 },
             { readBytes: 1, newBytes: 1, storedBytes: 1 },
@@ -168,6 +169,12 @@ describe('jobs of the configuration', () => {
       ],
     };
     metrics.ended('a', 'ok', 1.5, { exit: 0, summary }, now);
+    const forgotten = {
+      source: 'h/volume/old',
+      snapshots: [{ keep: true }, { keep: false }, { keep: true }],
+    };
+    const forget = { command: 'forget', exit: 0, dryRun: false, sources: [forgotten] };
+    metrics.ended('c', 'ok', 1, { exit: 0, summary: forget }, now);
     metrics.ended('b', 'failed', 1, { exit: 41, summary: { command: 'drill', passed: false } }, now);
     const server = await serve('127.0.0.1:0', {
       '/metrics': async () => ({ status: 200, ...(await metrics.text()) }),
@@ -182,6 +189,8 @@ describe('jobs of the configuration', () => {
         'volbak_job_last_bytes{job="a",kind="read"} 6',
         'volbak_job_last_bytes{job="a",kind="stored"} 3',
         'volbak_snapshot_timestamp_seconds{source="h/container/db",status="complete"} 1795219200',
+        'volbak_snapshots{source="h/container/db"} 7',
+        'volbak_snapshots{source="h/volume/old"} 2',
         'volbak_drill_passed{job="b"} 0',
         'volbak_jobs 2',
         'volbak_build_info{version="1.2.3"} 1',

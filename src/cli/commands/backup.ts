@@ -201,7 +201,7 @@ function describe(runtime: Runtime, { manifest, durationMs }: BackupOutcome): vo
   );
 }
 
-function summarise({ manifest, durationMs, downtimeMs }: BackupOutcome): object {
+function summarise({ manifest, durationMs, downtimeMs, ofSource }: BackupOutcome): object {
   return {
     id: manifest.id,
     source: sourceOf(manifest),
@@ -218,6 +218,7 @@ function summarise({ manifest, durationMs, downtimeMs }: BackupOutcome): object 
     })),
     warnings: manifest.warnings,
     durationMs,
+    ofSource,
     ...(downtimeMs === undefined ? {} : { downtimeMs }),
   };
 }

@@ -34,6 +34,8 @@ export interface BackupOutcome {
   durationMs: number;
   /** How long containers stood still, where they were to: 0 where none was running. */
   downtimeMs?: number;
+  /** How many snapshots of its source the repository has with it. */
+  ofSource: number;
 }
 
 interface Read {
@@ -61,8 +63,8 @@ export class BackupJob {
   readonly #options: BackupOptions;
   readonly #frames: FrameStore;
   readonly #known: KnownFrames;
-  /** Newest snapshot of the source being backed up. */
-  #newest: string | undefined;
+  /** Snapshots of the source being backed up, oldest first. */
+  #before: string[] = [];
 
   constructor(env: JobEnvironment, ctx: EngineContext, repository: Repository, options: BackupOptions) {
     this.#env = env;
@@ -96,7 +98,8 @@ export class BackupJob {
       const manifest = this.#manifest(run);
       await commitManifest(this.#repository, manifest, session, this.#env.signal);
       await this.#frames.committed(manifest, clock.now());
-      return { manifest, durationMs: clock.now().getTime() - started.getTime(), ...held };
+      const ofSource = this.#before.length + 1;
+      return { manifest, durationMs: clock.now().getTime() - started.getTime(), ...held, ofSource };
     } finally {
       await session.end();
     }
@@ -123,7 +126,8 @@ export class BackupJob {
   async #findParents(source: ResolvedSource, key: Source): Promise<Parents> {
     const { parent } = this.#options;
     const all = await this.#repository.snapshotNames();
-    this.#newest = all.findLast((other) => formatSource(other.source) === formatSource(key))?.id;
+    const sameSource = all.filter((other) => formatSource(other.source) === formatSource(key));
+    this.#before = sameSource.map(({ id }) => id);
     const snapshots = parent ? [parent] : all;
     const wanted = {
       engineId: this.#ctx.engine.info.id,
@@ -136,7 +140,7 @@ export class BackupJob {
       wanted,
       this.#env.emit,
     );
-    if (!this.#repository.readable && this.#newest !== undefined && found.byVolume.size === 0) {
+    if (!this.#repository.readable && this.#before.length > 0 && found.byVolume.size === 0) {
       const message =
         'this host cannot read the repository and has no cached index of an earlier snapshot: all is read and stored again';
       this.#env.emit({ event: 'warning', message });
@@ -176,7 +180,7 @@ export class BackupJob {
     const { container } = source;
     return {
       format: 1,
-      id: nextSnapshotId(started, this.#newest),
+      id: nextSnapshotId(started, this.#before.at(-1)),
       source: {
         ...key,
         ...(container

@@ -9,17 +9,19 @@ export class ContentDigests {
   /** SHA-256, in hex, of the contents that end in this batch, in order. */
   take({ stream, bytes, frames, contents }: ContentBatch): string[] {
     const digests: string[] = [];
-    let content = this.#open.get(stream) ?? createHash('sha256');
+    let content = this.#open.get(stream);
     for (const frame of contents) {
+      content ??= createHash('sha256');
       if (frame < 0) {
         digests.push(content.digest('hex'));
-        content = createHash('sha256');
+        content = undefined;
       } else {
         const offset = frames[frame * 2] as number;
         content.update(bytes.subarray(offset, offset + (frames[frame * 2 + 1] as number)));
       }
     }
-    this.#open.set(stream, content);
+    if (content) this.#open.set(stream, content);
+    else this.#open.delete(stream);
     return digests;
   }
 }

@@ -57,7 +57,7 @@ function decode({ stored, frames, out: memory }: DecodeBatch, codec: FrameCodec)
   const out = memory ? new Uint8Array(memory, 0, length) : new Uint8Array(length);
   let at = 0;
   for (const frame of frames) {
-    if (frame.length === 0) {
+    if (frame.zeros) {
       out.fill(0, at, at + frame.raw);
       at += frame.raw;
       continue;

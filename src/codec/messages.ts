@@ -32,10 +32,19 @@ export interface ContentBatch {
   contents: Int32Array;
 }
 
-/** Stored frames to decompress and check; one of length 0 is `raw` zeros. */
+export interface StoredFrame {
+  offset: number;
+  length: number;
+  raw: number;
+  sha256: string;
+  /** It is known to be zeros and is not in `stored`. */
+  zeros?: boolean;
+}
+
+/** Stored frames to decompress and check. */
 export interface DecodeBatch {
   stored: Uint8Array;
-  frames: { offset: number; length: number; raw: number; sha256: string }[];
+  frames: StoredFrame[];
   /** Where the raw frames go; without it memory is made for them. */
   out?: SharedArrayBuffer;
 }

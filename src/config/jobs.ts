@@ -33,6 +33,11 @@ interface HookCommand {
   user?: string;
 }
 
+/** The name of a job's repository; '' where the environment tells which it is. */
+export function repositoryOf({ jobs, defaults, repositories }: ConfigFile, name: string): string {
+  return jobs[name]?.repository ?? defaults.repository ?? Object.keys(repositories)[0] ?? '';
+}
+
 /** The command of a job. Raises CONFIG for a job that is not there, or a secret's file that cannot be read. */
 export async function commandOf(config: ConfigFile, name: string): Promise<JobCommand> {
   const job = Object.hasOwn(config.jobs, name) ? config.jobs[name] : undefined;
@@ -43,8 +48,7 @@ export async function commandOf(config: ConfigFile, name: string): Promise<JobCo
     });
   const { repositories, defaults } = config;
   const options = job[action] as ActionOptions;
-  const repository =
-    repositories[job.repository ?? defaults.repository ?? Object.keys(repositories)[0] ?? ''];
+  const repository = repositories[repositoryOf(config, name)];
   const other = repositories[String(options.to ?? options.repair ?? '')];
   const host = job.host ?? defaults.host;
   const global = [

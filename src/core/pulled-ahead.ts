@@ -6,13 +6,24 @@ export class PulledAhead<T> {
   readonly #source: AsyncGenerator<T>;
   readonly #ready: T[] = [];
   readonly #pulling: Promise<{ ended: boolean }>;
+  readonly #stop: AbortController;
   #wanted = false;
+  /** True once the source has failed; whoever goes through the items hears why. */
+  failed = false;
 
-  constructor(source: AsyncGenerator<T>, weigh: (item: T) => number, limit: number) {
+  /** `stop` ends what the source waits for. */
+  constructor(
+    source: AsyncGenerator<T>,
+    weigh: (item: T) => number,
+    limit: number,
+    stop = new AbortController(),
+  ) {
     this.#source = source;
+    this.#stop = stop;
     this.#pulling = this.#pull(weigh, limit);
-    // Whoever goes through the items hears of it.
-    this.#pulling.catch(() => {});
+    this.#pulling.catch(() => {
+      this.failed = true;
+    });
   }
 
   /** All items in order. Raises what the source raises. To be called once. */
@@ -25,6 +36,7 @@ export class PulledAhead<T> {
 
   async close(): Promise<void> {
     this.#wanted = true;
+    this.#stop.abort();
     await this.#pulling.catch(() => {});
     await this.#source.return(undefined);
   }

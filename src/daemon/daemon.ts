@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { commandOf } from '../config/jobs.ts';
+import { commandOf, repositoryOf } from '../config/jobs.ts';
 import type { ConfigFile } from '../config/schema.ts';
 import { messageOf, toVolbakError } from '../core/errors.ts';
 import { sleep } from '../core/sleep.ts';
@@ -200,14 +200,16 @@ export class Daemon {
     }
     this.#children.delete(name);
     const host = hostOf(config, name);
-    this.#ended(name, host, ended, (performance.now() - began) / 1000);
+    const seconds = (performance.now() - began) / 1000;
+    this.#ended({ job: name, host, repository: repositoryOf(config, name), ended, seconds });
     await this.#save();
     if (leftSomething(ended) && !this.#stopping) await this.#recover(host);
     this.#wake();
   }
 
   /** Tells the scheduler, the log, Prometheus and people of an end. */
-  #ended(name: string, host: string, ended: Ended, seconds: number): void {
+  #ended(run: { job: string; host: string; repository: string; ended: Ended; seconds: number }): void {
+    const { job: name, host, repository, ended, seconds } = run;
     const { log, clock } = this.#options;
     const { states } = this.#scheduler;
     const outcome = outcomeOf(ended, this.#stopping);
@@ -216,7 +218,8 @@ export class Daemon {
     const retrying = states[name]?.waiting?.why === 'retry';
     const ending = { job: name, outcome, ended, seconds, before: { failures, silent }, retrying };
     logEnding(log, ending);
-    this.#metrics?.ended(name, resultOf(outcome), seconds, ended, clock.now());
+    const result = resultOf(outcome);
+    this.#metrics?.ended({ job: name, repository, result, seconds, ended }, clock.now());
     if (outcome.engineGone || outcome.ok) this.#metrics?.engine(host, outcome.ok);
     for (const { event, text } of newsOf(ending)) this.#news(event, name, text);
     for (const text of outcome.ok ? noticeShrinking(states[name] ?? {}, snapshotsOf(ended.summary)) : []) {

@@ -7,10 +7,19 @@ interface Numbers {
   storedBytes?: number;
 }
 
+export interface EndedRun {
+  job: string;
+  /** Its name in the configuration. */
+  repository: string;
+  result: 'ok' | 'failed' | 'stopped';
+  seconds: number;
+  ended: Ended;
+}
+
 /** Numbers for Prometheus: what jobs did, and when they run next. */
 export interface Metrics {
   text(): Promise<{ type: string; body: string }>;
-  ended(job: string, result: 'ok' | 'failed' | 'stopped', seconds: number, ended: Ended, now: Date): void;
+  ended(run: EndedRun, now: Date): void;
   engine(host: string, up: boolean): void;
   labelProblems(count: number): void;
 }
@@ -36,7 +45,12 @@ export async function createMetrics(scheduler: () => Scheduler, version: string)
     'source',
     'status',
   );
-  const kept = gauge('snapshots', 'Snapshots of a source, when a backup or a forget last told', 'source');
+  const kept = gauge(
+    'snapshots',
+    'Snapshots of a source, when a backup or a forget last told',
+    'source',
+    'repository',
+  );
   const drill = gauge('drill_passed', 'Whether the last drill passed', 'job');
   const engine = gauge('engine_up', 'Whether the engine answered when last asked', 'host');
   const perJob = {
@@ -62,12 +76,12 @@ export async function createMetrics(scheduler: () => Scheduler, version: string)
     },
     labelProblems: (count) => problems.set(count),
     engine: (host, up) => engine.set({ host }, up ? 1 : 0),
-    ended(job, result, seconds, { summary }, now) {
+    ended({ job, repository, result, seconds, ended: { summary } }, now) {
       runs.inc({ job, result });
       duration.set({ job }, seconds);
       if (typeof summary?.passed === 'boolean') drill.set({ job }, summary.passed ? 1 : 0);
       for (const [kind, value] of Object.entries(bytesOf(summary))) bytes.set({ job, kind }, value);
-      for (const { source, count } of countsOf(summary)) kept.set({ source }, count);
+      for (const { source, count } of countsOf(summary)) kept.set({ source, repository }, count);
       const snapshots = (summary?.command === 'backup' ? summary.snapshots : undefined) ?? [];
       for (const { source, status } of snapshots as { source: string; status: string }[])
         snapshot.set({ source, status }, now.getTime() / 1000);

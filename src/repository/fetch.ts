@@ -69,14 +69,14 @@ export async function fetchGroup(
   out?: SharedArrayBuffer,
 ): Promise<Uint8Array> {
   const { store, pool, signal } = options;
-  if (group.length === 0) return new Uint8Array(group.raw);
+  if (group.frames.every(isZeroFrame)) return new Uint8Array(group.raw);
   const key = segmentKey(group.segment);
   try {
     const range = { offset: group.offset, length: group.length };
     const stored = await store.get(key, signal ? { range, signal } : { range });
     const frames = group.frames.map((ref) => {
       const [, offset, length, raw, sha256] = ref;
-      if (isZeroFrame(ref)) return { offset: 0, length: 0, raw, sha256 };
+      if (isZeroFrame(ref)) return { offset: 0, length: 0, raw, sha256, zeros: true };
       return { offset: offset - group.offset, length, raw, sha256 };
     });
     return await pool.decode(out ? { stored, frames, out } : { stored, frames });

@@ -46,5 +46,5 @@ export async function* readFrameRefs(
 
 /** The volume's tar, whole and in order, each frame checked. */
 export function readTar(index: readonly FrameRef[], options: FetchOptions): AsyncGenerator<Uint8Array> {
-  return fetchFrames(readFrameRefs(index, options), options);
+  return fetchFrames(readFrameRefs(index, { ...options, passing: false }), options);
 }

@@ -40,7 +40,10 @@ const volume = z.object({
   /** True where its file system keeps fractions of a second. */
   fineTimes: z.boolean().optional(),
   /** SHA-256 of its listing's records, where every later change shows in their times. */
-  listing: z.string().optional(),
+  listing: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
   entries: count,
   /** Sockets left out. */
   sockets: count,

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { FrameRef } from './frame-ref.ts';
 
 /** The longest of them: two blocks end a tar. */
@@ -8,7 +8,7 @@ const MOST = 1024;
 const hashes: string[] = [];
 
 function hashOfZeros(length: number): string {
-  hashes[length] ??= createHash('sha256').update(Buffer.alloc(length)).digest('hex');
+  hashes[length] ??= hash('sha256', Buffer.alloc(length));
   return hashes[length];
 }
 

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { jsonLog, textLog } from '../../src/cli/render/log.ts';
 import { parseConfig } from '../../src/config/load.ts';
+import type { Ended } from '../../src/daemon/child.ts';
 import { hostsOf, milliseconds, scheduledJobs } from '../../src/daemon/jobs.ts';
 import { exitOfRun, lockJob, takeLock } from '../../src/daemon/lock.ts';
 import { createMetrics } from '../../src/daemon/metrics.ts';
@@ -168,14 +169,16 @@ describe('jobs of the configuration', () => {
         },
       ],
     };
-    metrics.ended('a', 'ok', 1.5, { exit: 0, summary }, now);
+    const ended = (job: string, result: 'ok' | 'failed', seconds: number, of: Ended) =>
+      metrics.ended({ job, repository: 'main', result, seconds, ended: of }, now);
+    ended('a', 'ok', 1.5, { exit: 0, summary });
     const forgotten = {
       source: 'h/volume/old',
       snapshots: [{ keep: true }, { keep: false }, { keep: true }],
     };
     const forget = { command: 'forget', exit: 0, dryRun: false, sources: [forgotten] };
-    metrics.ended('c', 'ok', 1, { exit: 0, summary: forget }, now);
-    metrics.ended('b', 'failed', 1, { exit: 41, summary: { command: 'drill', passed: false } }, now);
+    ended('c', 'ok', 1, { exit: 0, summary: forget });
+    ended('b', 'failed', 1, { exit: 41, summary: { command: 'drill', passed: false } });
     const server = await serve('127.0.0.1:0', {
       '/metrics': async () => ({ status: 200, ...(await metrics.text()) }),
     });
@@ -189,8 +192,8 @@ describe('jobs of the configuration', () => {
         'volbak_job_last_bytes{job="a",kind="read"} 6',
         'volbak_job_last_bytes{job="a",kind="stored"} 3',
         'volbak_snapshot_timestamp_seconds{source="h/container/db",status="complete"} 1795219200',
-        'volbak_snapshots{source="h/container/db"} 7',
-        'volbak_snapshots{source="h/volume/old"} 2',
+        'volbak_snapshots{source="h/container/db",repository="main"} 7',
+        'volbak_snapshots{source="h/volume/old",repository="main"} 2',
         'volbak_drill_passed{job="b"} 0',
         'volbak_jobs 2',
         'volbak_build_info{version="1.2.3"} 1',

@@ -26,7 +26,10 @@ function take({ members = [ROOT, record('./a')], late = [], stderr = [], now = N
   const { leftOut = [], known, find = '0', chunk = 1000 } = given;
   const around = ['FS ext2/ext3', 'TAR tar (GNU tar) 1.34', `NOW ${now * 1000}`, `FIND ${find}`];
   const text = [...around, ...members, 'SORT 0', ...late].map((line) => `${line}\0`).join('');
-  const intake = new ListingIntake(new ListingParser(undefined), { leftOut, known });
+  const intake = new ListingIntake(new ListingParser(undefined), {
+    leftOut: { globs: leftOut, directories: [] },
+    known: () => known,
+  });
   for (let at = 0; at < text.length; at += chunk) intake.push(Buffer.from(text.slice(at, at + chunk)));
   return intake.finish(stderr);
 }
@@ -67,7 +70,10 @@ describe('a listing', () => {
   it('that is cut off is refused, known or not', () => {
     const known = take().hash as string;
     for (const members of [[], [ROOT, 'damaged']]) expect(() => take({ members, known })).toThrow();
-    const intake = new ListingIntake(new ListingParser(undefined), { leftOut: [], known });
+    const intake = new ListingIntake(new ListingParser(undefined), {
+      leftOut: { globs: [], directories: [] },
+      known: () => known,
+    });
     intake.push(Buffer.from(`FS ext2/ext3\0NOW ${NOW}000\0FIND 0\0${ROOT}\0${record('./a')}\0`));
     expect(() => intake.finish([])).toThrow(/cut off/);
   });

@@ -328,6 +328,13 @@ describe('fetching', () => {
     const bombs = Array.from({ length: 100 }, (_, i) => ref('a', i, 1, 2 * 1024 * 1024));
     for (const g of await collect(groupFrames(bombs))) expect(g.raw).toBeLessThanOrEqual(8 * 1024 * 1024);
     expect(await collect(groupFrames([]))).toEqual([]);
+    const padding: FrameRef = ['c'.repeat(64), 7, 20, 100, sha256(Buffer.alloc(100))];
+    const padded = [padding, ref('a', 31, 10), padding, ref('a', 41, 10), padding, ref('b', 41, 10), padding];
+    const spanned = await collect(groupFrames(padded));
+    expect(spanned.map((g) => [g.segment[0], g.offset, g.length, g.raw, g.frames.length])).toEqual([
+      ['a', 31, 20, 320, 5],
+      ['b', 41, 10, 110, 2],
+    ]);
   });
 
   it('is INTEGRITY where a segment is missing, cut off or damaged', async () => {

@@ -40,8 +40,8 @@ export function createFramePool({ table: shared }: PoolOptions = {}): FramePool 
     async decode({ stored, frames }) {
       const codec = await loadCodec();
       return Buffer.concat(
-        frames.map(({ offset, length, raw, sha256: wanted }) => {
-          if (length === 0) return Buffer.alloc(raw);
+        frames.map(({ offset, length, raw, sha256: wanted, zeros }) => {
+          if (zeros) return Buffer.alloc(raw);
           const bytes = Buffer.from(
             codec.decompress(Buffer.from(stored.subarray(offset, offset + length)), raw),
           );

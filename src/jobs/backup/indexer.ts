@@ -38,6 +38,8 @@ export class VolumeIndexer {
   readonly #memory: SlabMemory;
   readonly #frames: FrameHandle[][] = [];
   #open: PendingMember | undefined;
+  /** True where a member was delivered as another than was listed. */
+  suspect = false;
   #tail: Promise<void> = Promise.resolve();
   #fail!: (error: unknown) => void;
   readonly #reused: ReusedRuns | undefined;
@@ -98,6 +100,7 @@ export class VolumeIndexer {
       } else if ('upTo' in item) {
         this.#takeOver(item.upTo);
       } else if ('member' in item) {
+        if (item.member.suspect) this.suspect = true;
         const pending: PendingMember = { member: item.member, ready: item.done };
         const sha256 = hashOf(item);
         if (sha256 !== undefined) item.member.sha256 = sha256;

@@ -27,8 +27,8 @@ export interface Reuse {
 
 /** A volume's listing is to be compared with a parent, whose index is read while the volume is being listed. */
 export interface Comparison {
-  /** `Listing.hash` of a listing that shows that nothing changed, where all that it takes is in the store. */
-  known: string | undefined;
+  /** `Listing.hash` of a listing that shows that nothing changed: where all is in the store, and the index not seen damaged. */
+  known(): string | undefined;
   /** What is taken over unread; undefined where all has to be read. To be called once. */
   plan(listing: Listing): Promise<Reuse | undefined>;
   /** Must be called in the end, planned or not. */
@@ -55,6 +55,7 @@ export class KnownFrames {
   /** To be called within the session that names `others`: what is not in the store now counts as unknown. */
   async begin(others: readonly SnapshotName[]): Promise<void> {
     this.#others = others;
+    this.#unread.length = 0;
     await this.#frames.cache?.open();
     if (this.#present) return;
     this.#present = await usableSegments(this.#repository.store);
@@ -79,7 +80,7 @@ export class KnownFrames {
       return undefined;
     };
     return {
-      known: runs && volume && this.#isPresent(volume) ? volume.listing : undefined,
+      known: () => (runs && !runs.failed && volume && this.#isPresent(volume) ? volume.listing : undefined),
       plan: async (listing) => {
         const reuse = await plan(listing);
         if ((reuse?.plan.bytes ?? listing.bytes) >= OTHERS_PAY_FROM) await this.#loadOthers();
@@ -98,7 +99,7 @@ export class KnownFrames {
     const runs = readRunsAhead(live.index, this.#fetch);
     const what = 'what was read before';
     return {
-      known: undefined,
+      known: () => undefined,
       plan: async (listing) => (listing.plain ? undefined : this.#reuse(listing, live, runs, what)),
       close: () => runs.close(),
     };

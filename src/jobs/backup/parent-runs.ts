@@ -11,7 +11,9 @@ const LINES_AHEAD = 150_000;
 /** The runs of an index, read before they are asked for. Raises INTEGRITY. */
 export function readRunsAhead(index: readonly FrameRef[], options: FetchOptions): PulledAhead<IndexRun[]> {
   const lines = (runs: IndexRun[]) => runs.reduce((sum, run) => sum + run.lines.length, 0);
-  return new PulledAhead(readIndexRuns(index, options), lines, LINES_AHEAD);
+  const stop = new AbortController();
+  const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
+  return new PulledAhead(readIndexRuns(index, { ...options, signal }), lines, LINES_AHEAD, stop);
 }
 
 /** Goes through the runs of a parent's index, one after another. */

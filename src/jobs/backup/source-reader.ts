@@ -94,7 +94,7 @@ export class SourceReader {
       const path = this.#attachment.paths.get(volume.name) as string;
       const listing = await listVolume(this.#deps.ctx, this.#attachment, path, {
         ...(exclude ? { exclude } : {}),
-        recognition: { leftOut: Object.values(leftOut).flat(), known: comparison?.known },
+        recognition: { leftOut, known: () => comparison?.known() },
       });
       this.helperTar = listing.helperTar;
       return { listing, reuse: await comparison?.plan(listing) };

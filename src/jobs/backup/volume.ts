@@ -1,5 +1,6 @@
 import type { FramePool } from '../../codec/pool.ts';
 import { printable } from '../../core/bytes.ts';
+import { VolbakError } from '../../core/errors.ts';
 import type { EventSink } from '../../core/events.ts';
 import type { Attachment } from '../../engine/attachment.ts';
 import type { SourceVolume } from '../../engine/source.ts';
@@ -67,6 +68,7 @@ export async function readIntoRepository(
       abandon: async () => {},
     };
   }
+  if (listing.known) throw new VolbakError('UNEXPECTED', 'a listing without records is to be read');
   const runs =
     reuse && new ReusedRuns(readIndexRuns(reuse.parent.volume.index, reuse.parent.fetch), reuse.plan.ranges);
   const abandon = async () => runs?.close();
@@ -115,7 +117,9 @@ async function store(
 ): Promise<VolumeBackup> {
   const index = await Promise.race([indexer.finish(), indexer.failed]);
   const { lines } = indexer.index;
-  return describe(volume, listing, result, {
+  // What it was when it was listed is not what was stored, so the listing does not stand for it.
+  const { hash, ...unsure } = listing;
+  return describe(volume, indexer.suspect ? unsure : listing, result, {
     index,
     entries: lines.entries,
     tarBytes: lines.tarBytes,

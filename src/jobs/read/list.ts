@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { messageOf, VolbakError } from '../../core/errors.ts';
+import { isVolbakError, messageOf, VolbakError } from '../../core/errors.ts';
 import type { Attachment } from '../../engine/attachment.ts';
 import { type HelperSpec, READ_CAPABILITIES } from '../../engine/helper.ts';
 import { createPipe, openProbe } from '../../engine/lanes/pipe.ts';
@@ -63,12 +63,11 @@ async function runListing(
     try {
       for await (const chunk of helper.stdout) parser.push(chunk);
     } catch (error) {
-      const message = `the volume could not be listed: ${messageOf(error)}`;
-      throw new VolbakError('HELPER_FAILED', message, { cause: error });
+      throw failed(error);
     }
   });
   if (exitCode === NO_LISTING) return undefined;
-  if (exitCode === 0) return parser.finish(stderr.lines);
+  if (exitCode === 0) return finish(parser, stderr.lines);
   if (exitCode === NO_DIRECTORY) {
     throw new VolbakError(
       'HELPER_FAILED',
@@ -79,6 +78,18 @@ async function runListing(
   throw new VolbakError('HELPER_FAILED', `listing the volume failed (exit ${exitCode}): ${why}`, {
     hint: 'The helper image needs GNU find, sort and tar: `volbak helper`.',
   });
+}
+
+function finish(parser: ListingParser | ListingIntake, stderr: string[]): Listing {
+  try {
+    return parser.finish(stderr);
+  } catch (error) {
+    throw isVolbakError(error) ? error : failed(error);
+  }
+}
+
+function failed(cause: unknown): VolbakError {
+  return new VolbakError('HELPER_FAILED', `the volume could not be listed: ${messageOf(cause)}`, { cause });
 }
 
 /**

@@ -4,10 +4,10 @@ import type { Listing, ListingParser } from './listing.ts';
 
 /** By what a listing is told to be one that was compared before, member by member. */
 export interface Recognition {
-  /** What else decides on what is read: the globs of what is left out. */
-  leftOut: readonly string[];
-  /** `Listing.hash` of the listing whose members the repository has. */
-  known: string | undefined;
+  /** What else decides on what is read. */
+  leftOut: { globs: readonly string[]; directories: readonly string[] };
+  /** `Listing.hash` of the listing whose members the repository has; asked at the end. */
+  known(): string | undefined;
 }
 
 /** A listing of some 250,000 files. A larger one is parsed as it comes, and has no hash. */
@@ -44,12 +44,13 @@ export class ListingIntake {
   finish(stderr: string[]): Listing {
     if (!this.#held) return this.#parser.finish(stderr);
     const all = Buffer.concat(this.#held, this.#length);
+    this.#held = undefined;
     const begin = all.indexOf(BEGIN) + BEGIN.length;
     const end = all.indexOf(END, begin - 1) + 1;
     // One with complaints, or with directories that changed meanwhile, is like no other; a volume's own directory is always there.
     const plainly = begin >= BEGIN.length && end > begin && end + END.length - 1 === all.length;
     const hash = plainly && stderr.length === 0 ? this.#hash(all.subarray(begin, end)) : undefined;
-    if (hash !== undefined && hash === this.#recognition.known) {
+    if (hash !== undefined && hash === this.#recognition.known()) {
       this.#parser.push(all.subarray(0, begin));
       this.#parser.push(all.subarray(end));
       return { ...this.#parser.finishKnown(), hash };
@@ -59,8 +60,10 @@ export class ListingIntake {
     return hash !== undefined && isTrusted(listing) ? { ...listing, hash } : listing;
   }
 
+  /** The text in front MUST change with what globs mean, or what else is not told by them and the records. */
   #hash(members: Buffer): string {
-    const leftOut = JSON.stringify(this.#recognition.leftOut);
+    const { globs, directories } = this.#recognition.leftOut;
+    const leftOut = JSON.stringify([globs, directories]);
     return createHash('sha256').update(`volbak listing 1\n${leftOut}\0`).update(members).digest('hex');
   }
 }

@@ -149,6 +149,19 @@ describe('a second backup', () => {
 });
 
 describe('what a listing does not show', () => {
+  it('a flipped bit in the index that an unchanged volume would take over: all is read anew', async () => {
+    const at = await site();
+    const volume = await at.volume('v', TREE);
+    await settle();
+    const { id } = await backup(at, volume);
+    const [[segment, offset]] = (await at.document('show', id)).volumes[0].index;
+    const file = (await bash(`find '${at.repo}/segments' -name '*${segment}*'`)).trim();
+    await bash(`printf '\\377\\376' | dd of='${file}' bs=1 seek=${offset + 30} conv=notrunc status=none`);
+    const second = await backup(at, volume);
+    expect(second.warnings.join()).toContain('cannot be read, so all is read anew');
+    await at.ok('restore', second.id, '--to-volume', at.name('r'), '--verify');
+  });
+
   it('a file written twice within a step of the clock: times that are too new are not trusted', async () => {
     const at = await site();
     const volume = await at.volume('v', 'echo old >file; touch -d 2001-01-01 file');

@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';
+import { breathe } from './sleep.ts';
 
 // The payload of an age file (age-encryption.org/v1): STREAM with ChaCha20-Poly1305 over chunks of 64 KiB. node:crypto
 // does it at GB/s where JavaScript alone does it at 70 MB/s.
@@ -55,7 +56,7 @@ export async function sealChunks(key: Buffer, plain: Uint8Array, out: Buffer): P
   const chunks = chunkCount(plain.length);
   for (let chunk = 0; chunk < chunks; chunk++) {
     const from = chunk * CHUNK;
-    if (from > 0 && from % SLICE === 0) await new Promise((resolve) => setImmediate(resolve));
+    if (from > 0 && from % SLICE === 0) await breathe();
     const cipher = createCipheriv(ALGORITHM, key, chunkNonce(chunk, chunk === chunks - 1), {
       authTagLength: TAG,
     });

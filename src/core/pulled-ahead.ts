@@ -1,13 +1,18 @@
 /**
  * Asks a source for items before anybody wants them, up to a weight of `limit` in all; what is beyond is asked for as it is
- * wanted. `close` must be called where `items` may not be gone through to the end.
+ * wanted. Where all weigh less than that, they can be gone through again. `close` must be called where `items` may not be gone
+ * through to the end.
  */
 export class PulledAhead<T> {
   readonly #source: AsyncGenerator<T>;
-  readonly #ready: T[] = [];
-  readonly #pulling: Promise<{ ended: boolean }>;
+  readonly #weigh: (item: T) => number;
+  readonly #limit: number;
+  #items: T[] = [];
+  #weight = 0;
+  readonly #pulling: Promise<void>;
   readonly #stop: AbortController;
   #wanted = false;
+  #whole = false;
   /** True once the source has failed; whoever goes through the items hears why. */
   failed = false;
 
@@ -19,8 +24,10 @@ export class PulledAhead<T> {
     stop = new AbortController(),
   ) {
     this.#source = source;
+    this.#weigh = weigh;
+    this.#limit = limit;
     this.#stop = stop;
-    this.#pulling = this.#pull(weigh, limit);
+    this.#pulling = this.#pull();
     this.#pulling.catch(() => {
       this.failed = true;
     });
@@ -29,9 +36,20 @@ export class PulledAhead<T> {
   /** All items in order. Raises what the source raises. To be called once. */
   async *items(): AsyncGenerator<T> {
     this.#wanted = true;
-    const { ended } = await this.#pulling;
-    for (let item = this.#ready.shift(); item !== undefined; item = this.#ready.shift()) yield item;
-    if (!ended) yield* this.#source;
+    await this.#pulling;
+    if (this.#isFull) yield* drain(this.#items);
+    else yield* this.#items;
+    for await (const item of this.#source) {
+      this.#keep(item);
+      if (this.#isFull) this.#items = [];
+      yield item;
+    }
+    this.#whole = !this.#isFull;
+  }
+
+  /** All items once more after `items` gave the last, let go of as they are given; undefined where they were too heavy. */
+  again(): AsyncGenerator<T> | undefined {
+    return this.#whole ? drain(this.#items) : undefined;
   }
 
   async close(): Promise<void> {
@@ -41,13 +59,24 @@ export class PulledAhead<T> {
     await this.#source.return(undefined);
   }
 
-  async #pull(weigh: (item: T) => number, limit: number): Promise<{ ended: boolean }> {
-    for (let weight = 0; weight < limit && !this.#wanted; ) {
+  async #pull(): Promise<void> {
+    while (!this.#isFull && !this.#wanted) {
       const { value, done } = await this.#source.next();
-      if (done) return { ended: true };
-      this.#ready.push(value);
-      weight += weigh(value);
+      if (done) return;
+      this.#keep(value);
     }
-    return { ended: false };
   }
+
+  get #isFull(): boolean {
+    return this.#weight >= this.#limit;
+  }
+
+  #keep(item: T): void {
+    this.#items.push(item);
+    this.#weight += this.#weigh(item);
+  }
+}
+
+async function* drain<T>(items: T[]): AsyncGenerator<T> {
+  for (let item = items.shift(); item !== undefined; item = items.shift()) yield item;
 }

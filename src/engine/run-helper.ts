@@ -32,23 +32,53 @@ export interface HelperRun<T> {
   result: T;
 }
 
+/** A helper on its way, which nobody waits for yet: it must be used or let go. */
+export interface StartedHelper {
+  helper: Promise<Helper>;
+  stderr: StderrLog;
+}
+
+/** Starts a helper before it is needed. What fails is raised by `useHelper`. */
+export function beginHelper(engine: EngineConnection, spec: HelperSpec): StartedHelper {
+  const stderr = new StderrLog();
+  const helper = startHelper(engine, spec, (bytes) => stderr.add(bytes));
+  helper.catch(() => {});
+  return { helper, stderr };
+}
+
+/** Ends and removes a helper that is not needed after all. Safe to call after `useHelper`. */
+export async function letGo({ helper }: StartedHelper): Promise<void> {
+  const started = await helper.catch(() => undefined);
+  await started?.remove();
+}
+
 /**
- * Starts a helper, lets `use` work with it, waits for its end and removes it, on every way out.
+ * Starts a helper, lets `use` work with it and with what it has complained about by then, waits for its end and removes it, on every way out.
  * An abort removes the helper at once. Raises what `use` raises; judging the exit code is the caller's.
  */
 export async function runHelper<T>(
   engine: EngineConnection,
   spec: HelperSpec,
-  use: (helper: Helper) => Promise<T>,
+  use: (helper: Helper, stderr: StderrLog) => Promise<T>,
   signal?: AbortSignal,
 ): Promise<HelperRun<T>> {
   signal?.throwIfAborted();
-  const stderr = new StderrLog();
-  const helper = await startHelper(engine, spec, (bytes) => stderr.add(bytes));
+  return useHelper(beginHelper(engine, spec), use, signal);
+}
+
+/** As `runHelper`, with a helper that was started before. */
+export async function useHelper<T>(
+  started: StartedHelper,
+  use: (helper: Helper, stderr: StderrLog) => Promise<T>,
+  signal?: AbortSignal,
+): Promise<HelperRun<T>> {
+  const { stderr } = started;
+  const helper = await started.helper;
   const onAbort = () => void helper.remove().catch(() => {});
   signal?.addEventListener('abort', onAbort);
   try {
-    const result = await use(helper);
+    signal?.throwIfAborted();
+    const result = await use(helper, stderr);
     const exitCode = await helper.exit;
     signal?.throwIfAborted();
     return { exitCode, stderr, result };

@@ -73,6 +73,20 @@ function nameFields(key: 'path' | 'link', name: ByteString): Record<string, stri
   return text === undefined ? { [`${key}64`]: toBytes(name).toString('base64') } : { [key]: text };
 }
 
+const FRAME_LINE = '{"frame":';
+
+/** Tells a frame's line without parsing it. */
+export function isFrameLine(line: string): boolean {
+  return line.startsWith(FRAME_LINE);
+}
+
+/** Parses the line of a member. Raises INTEGRITY. */
+export function parseMemberLine(text: string): IndexMember {
+  const line = parseIndexLine(text);
+  if (line.kind !== 'member') throw damaged();
+  return line.member;
+}
+
 /** Parses a line of an index. Raises INTEGRITY for anything the format does not allow. */
 export function parseIndexLine(line: string): IndexLine {
   let value: Record<string, unknown>;

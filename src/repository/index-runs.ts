@@ -1,7 +1,7 @@
 import { VolbakError } from '../core/errors.ts';
 import { type FetchOptions, fetchIndexFrames } from './fetch.ts';
 import type { FrameRef } from './frame-ref.ts';
-import { parseIndexLine } from './index-lines.ts';
+import { isFrameLine, parseIndexLine } from './index-lines.ts';
 
 /** Members of an index and the frames that hold exactly these: the smallest part that another index can take over. */
 export interface IndexRun {
@@ -12,7 +12,6 @@ export interface IndexRun {
   frames: FrameRef[];
 }
 
-const FRAME_LINE = '{"frame":';
 const HEAD_LINE = '{"volume":';
 /** A member's `span`. Inside a JSON string the quotes would be escaped, so this is no part of a name. */
 const SPAN = ',"span":';
@@ -25,7 +24,7 @@ export class IndexRunReader {
 
   /** Takes the next line; returns the run that ended before it, if one did. Raises INTEGRITY. */
   push(line: string): IndexRun | undefined {
-    if (line.startsWith(FRAME_LINE)) return this.#frame(line);
+    if (isFrameLine(line)) return this.#frame(line);
     if (line.startsWith(HEAD_LINE)) return undefined;
     this.#run.members.push(line);
     this.#run.lines.push(line);

@@ -3,7 +3,7 @@ import type { FrameTable } from '../core/frame-table.ts';
 import type { IndexMember } from '../core/member.ts';
 import { type FrameHandle, resolveHandle } from './frame-handle.ts';
 import type { FrameRef } from './frame-ref.ts';
-import { memberLine, parseIndexLine } from './index-lines.ts';
+import { isFrameLine, memberLine, parseMemberLine } from './index-lines.ts';
 import type { IndexRun } from './index-runs.ts';
 import type { SegmentNames } from './segments.ts';
 
@@ -116,21 +116,21 @@ export class IndexWriter {
   }
 
   async #takeAll(runs: TakeRuns): Promise<void> {
-    for await (const { lines } of runs()) {
+    for await (const { lines, frames } of runs()) {
       await this.#room();
+      let frame = 0;
       for (const text of lines) {
-        const line = parseIndexLine(text);
-        if (line.kind === 'frame') this.#frameLine(line.frame);
-        else if (line.kind === 'member') this.#memberLine(line.member, text);
+        if (isFrameLine(text)) this.#frameLine(frames[frame++] as FrameRef, text);
+        else this.#memberLine(parseMemberLine(text), text);
       }
     }
   }
 
-  #frameLine(ref: FrameRef): void {
+  #frameLine(ref: FrameRef, line = JSON.stringify({ frame: ref })): void {
     this.frames++;
     this.#segments.add(ref[0]);
     this.tarBytes += ref[3];
-    this.#line(JSON.stringify({ frame: ref }), Number.parseInt(ref[4].slice(0, 8), 16));
+    this.#line(line, Number.parseInt(ref[4].slice(0, 8), 16));
   }
 
   #memberLine(member: IndexMember, line: string): void {

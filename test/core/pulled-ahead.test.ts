@@ -63,4 +63,24 @@ describe('PulledAhead', () => {
     })();
     await new PulledAhead(stuck, () => 1, 2, stop).close();
   });
+
+  it('gives the items of a source that ended within the limit once more', async () => {
+    const { numbers, told } = source(5);
+    const ahead = new PulledAhead(numbers, () => 1, 6);
+    const first = await all(ahead);
+    await ahead.close();
+    const again: number[] = [];
+    for await (const n of ahead.again() ?? []) again.push(n);
+    expect(again).toEqual(first);
+    expect(told.asked).toBe(5);
+  });
+
+  it.each([5, 3])(
+    'has nothing to give again of a source that did not end within the limit of %s',
+    async (limit) => {
+      const ahead = new PulledAhead(source(5).numbers, () => 1, limit);
+      expect(await all(ahead)).toHaveLength(5);
+      expect(ahead.again()).toBeUndefined();
+    },
+  );
 });

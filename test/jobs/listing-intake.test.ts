@@ -22,7 +22,13 @@ interface Given {
   chunk?: number;
 }
 
-function take({ members = [ROOT, record('./a')], late = [], stderr = [], now = NOW, ...given }: Given = {}) {
+async function take({
+  members = [ROOT, record('./a')],
+  late = [],
+  stderr = [],
+  now = NOW,
+  ...given
+}: Given = {}) {
   const { leftOut = [], known, find = '0', chunk = 1000 } = given;
   const around = ['FS ext2/ext3', 'TAR tar (GNU tar) 1.34', `NOW ${now * 1000}`, `FIND ${find}`];
   const text = [...around, ...members, 'SORT 0', ...late].map((line) => `${line}\0`).join('');
@@ -31,15 +37,15 @@ function take({ members = [ROOT, record('./a')], late = [], stderr = [], now = N
     known: () => known,
   });
   for (let at = 0; at < text.length; at += chunk) intake.push(Buffer.from(text.slice(at, at + chunk)));
-  return intake.finish(stderr);
+  return await intake.finish(stderr);
 }
 
 describe('a listing', () => {
-  it('that is the same as a known one is not gone through, whenever it was made and however it arrives', () => {
-    const { hash } = take();
+  it('that is the same as a known one is not gone through, whenever it was made and however it arrives', async () => {
+    const { hash } = await take();
     expect(hash).toMatch(/^[0-9a-f]{64}$/);
     for (const chunk of [1, 7, 50, 10_000]) {
-      const again = take({ known: hash as string, now: NOW + 86_400, chunk });
+      const again = await take({ known: hash as string, now: NOW + 86_400, chunk });
       expect(again).toMatchObject({ known: true, hash, fsType: 'ext2/ext3' });
       expect(again.spool.count).toBe(0);
       expect(again.started.getTime()).toBe((NOW + 86_400) * 1000);
@@ -54,35 +60,35 @@ describe('a listing', () => {
     ['other globs of what is left out', { leftOut: ['*.tmp'] }],
     ['directories that changed meanwhile', { late: ['LATE 1000.5 ./late'] }],
     ['complaints of find', { stderr: ['find: ./x: gone'], find: '1' }],
-  ])('with %s is another one', (_, given) => {
-    const { hash } = take();
-    const other = take({ ...given, known: hash as string });
+  ])('with %s is another one', async (_, given) => {
+    const { hash } = await take();
+    const other = await take({ ...given, known: hash as string });
     expect(other.known).toBeUndefined();
     expect(other.hash).not.toBe(hash);
     expect(other.spool.count).toBe((given.members ?? [1, 2]).length);
   });
 
-  it('with a time that is too new has no hash: a later change might not show', () => {
-    expect(take({ members: [ROOT, record('./a', { mtime: NOW - 1 })] }).hash).toBeUndefined();
-    expect(take({ members: [ROOT, record('./a', { mtime: NOW - 3 })] }).hash).toBeDefined();
+  it('with a time that is too new has no hash: a later change might not show', async () => {
+    expect((await take({ members: [ROOT, record('./a', { mtime: NOW - 1 })] })).hash).toBeUndefined();
+    expect((await take({ members: [ROOT, record('./a', { mtime: NOW - 3 })] })).hash).toBeDefined();
   });
 
-  it('that is cut off is refused, known or not', () => {
-    const known = take().hash as string;
-    for (const members of [[], [ROOT, 'damaged']]) expect(() => take({ members, known })).toThrow();
+  it('that is cut off is refused, known or not', async () => {
+    const known = (await take()).hash as string;
+    for (const members of [[], [ROOT, 'damaged']]) await expect(take({ members, known })).rejects.toThrow();
     const intake = new ListingIntake(new ListingParser(undefined), {
       leftOut: { globs: [], directories: [] },
       known: () => known,
     });
     intake.push(Buffer.from(`FS ext2/ext3\0NOW ${NOW}000\0FIND 0\0${ROOT}\0${record('./a')}\0`));
-    expect(() => intake.finish([])).toThrow(/cut off/);
+    await expect(intake.finish([])).rejects.toThrow(/cut off/);
   });
 
-  it('of more than is held at once is gone through as it comes, and has no hash', () => {
+  it('of more than is held at once is gone through as it comes, and has no hash', async () => {
     const members = [ROOT];
     const long = 'x'.repeat(200);
     for (let n = 0; n < 150_000; n++) members.push(record(`./${String(n).padStart(7, '0')}${long}`));
-    const listing = take({ members, chunk: 65_536 });
+    const listing = await take({ members, chunk: 65_536 });
     expect(listing.hash).toBeUndefined();
     expect(listing.spool.count).toBe(members.length);
   });

@@ -2,7 +2,7 @@ import { messageOf } from '../../core/errors.ts';
 import type { PulledAhead } from '../../core/pulled-ahead.ts';
 import type { FetchOptions } from '../../repository/fetch.ts';
 import type { FrameRef } from '../../repository/frame-ref.ts';
-import type { IndexRun } from '../../repository/index-runs.ts';
+import { type IndexRun, readIndexRuns } from '../../repository/index-runs.ts';
 import type { SnapshotName } from '../../repository/keys.ts';
 import type { Manifest, ManifestVolume } from '../../repository/manifest.ts';
 import type { Repository } from '../../repository/repository.ts';
@@ -23,6 +23,8 @@ const MAX_OTHER_FRAMES = 300_000;
 export interface Reuse {
   plan: ReusePlan;
   parent: Parent;
+  /** The runs of the parent's index. To be called once. */
+  runs(): AsyncGenerator<IndexRun[]>;
 }
 
 /** A volume's listing is to be compared with a parent, whose index is read while the volume is being listed. */
@@ -73,7 +75,7 @@ export class KnownFrames {
       if (!manifest || !volume) return undefined;
       if (listing.known) {
         this.#unread.push({ manifest, volumeName });
-        return { plan: unchangedPlan(listing), parent: this.#parent(volume) };
+        return this.#asBefore(listing, volume);
       }
       if (runs && !listing.plain) return this.#reuse(listing, volume, runs, `snapshot ${manifest.id}`);
       await this.#load(manifest, volumeName);
@@ -99,8 +101,11 @@ export class KnownFrames {
     const runs = readRunsAhead(live.index, this.#fetch);
     const what = 'what was read before';
     return {
-      known: () => undefined,
-      plan: async (listing) => (listing.plain ? undefined : this.#reuse(listing, live, runs, what)),
+      known: () => (runs.failed || !this.#isPresent(live) ? undefined : live.listing),
+      plan: async (listing) => {
+        if (listing.known) return this.#asBefore(listing, live);
+        return listing.plain ? undefined : this.#reuse(listing, live, runs, what);
+      },
       close: () => runs.close(),
     };
   }
@@ -114,13 +119,24 @@ export class KnownFrames {
     const parent = this.#parent(volume);
     try {
       for (const ref of volume.index) if (parent.present.has(ref[0])) parent.onFrame(ref);
-      return { plan: await planReuse(listing, parent, runs.items()), parent };
+      const plan = await planReuse(listing, parent, runs.items());
+      return { plan, parent, runs: () => runs.again() ?? readIndexRuns(volume.index, parent.fetch) };
     } catch (error) {
       this.#env.signal.throwIfAborted();
       const message = `${what} cannot be read, so all is read anew: ${messageOf(error)}`;
       this.#env.emit({ event: 'warning', volume: volume.name, message });
       return undefined;
     }
+  }
+
+  /** Nothing is read, and of the index no more than is needed. */
+  #asBefore(listing: Listing, volume: ManifestVolume): Reuse {
+    const parent = this.#parent(volume);
+    return {
+      plan: unchangedPlan(listing),
+      parent,
+      runs: () => readIndexRuns(volume.index, parent.fetch),
+    };
   }
 
   #parent(volume: ManifestVolume): Parent {

@@ -1,8 +1,9 @@
 import { VolbakError } from '../../core/errors.ts';
 import { PulledAhead } from '../../core/pulled-ahead.ts';
+import { breathe } from '../../core/sleep.ts';
 import type { FetchOptions } from '../../repository/fetch.ts';
 import type { FrameRef } from '../../repository/frame-ref.ts';
-import { parseIndexLine } from '../../repository/index-lines.ts';
+import { parseMemberLine } from '../../repository/index-lines.ts';
 import { type IndexRun, readIndexRuns } from '../../repository/index-runs.ts';
 
 /** Lines of an index read ahead: some 40 MB. */
@@ -37,9 +38,7 @@ export class ParentRuns {
   /** Path of the current run's first member. */
   get firstPath(): string {
     if (this.#firstPath === undefined) {
-      const line = parseIndexLine(this.current?.members[0] ?? '');
-      if (line.kind !== 'member') throw damaged();
-      this.#firstPath = line.member.path;
+      this.#firstPath = parseMemberLine(this.current?.members[0] ?? '').path;
     }
     return this.#firstPath;
   }
@@ -49,6 +48,7 @@ export class ParentRuns {
     while (!this.current) {
       const { value, done } = await this.#batches.next();
       if (done) return;
+      await breathe();
       for (const run of value) for (const ref of run.frames) this.#onFrame(ref);
       // The end of the tar is no run; it is the last of all.
       this.#batch = value.filter((run) => run.members.length > 0);
@@ -77,7 +77,7 @@ export class ParentRuns {
   }
 }
 
-/** The runs that a plan takes over, fetched a second time as the new index comes to where they stand. */
+/** The runs that a plan takes over, gone through a second time as the new index comes to where they stand. */
 export class ReusedRuns {
   readonly #batches: AsyncGenerator<IndexRun[]>;
   readonly #ranges: Uint32Array;

@@ -6,6 +6,7 @@ import type { JobEnvironment } from '../environment.ts';
 import type { FrameStore } from '../frame-store.ts';
 import { listVolume } from '../read/list.ts';
 import type { Listing } from '../read/listing.ts';
+import { VolumeReader } from '../read/read.ts';
 import { createSlabs } from '../read/slabs.ts';
 import { excludeGlobs } from './exclude.ts';
 import type { Comparison, Reuse } from './known-frames.ts';
@@ -26,6 +27,13 @@ export interface Pass {
   action: string;
   /** Called before a volume is listed. Undefined: all is read. */
   compare(volume: SourceVolume): Comparison | undefined;
+}
+
+interface Listed {
+  listing: Listing;
+  reuse: Reuse | undefined;
+  /** What reads it; undefined where nothing is to be read. Must be closed. */
+  reader: VolumeReader | undefined;
 }
 
 /** Reads the volumes of one source into a repository, as often as it is asked to. */
@@ -63,11 +71,11 @@ export class SourceReader {
   }
 
   async #read(volume: SourceVolume, pass: Pass): Promise<VolumeReading> {
-    const { ctx, env, frames } = this.#deps;
+    const { env, frames } = this.#deps;
     const { emit } = env;
     const { name } = volume;
     const { action } = pass;
-    const { listing, reuse } = await this.#list(volume, pass);
+    const { listing, reuse, reader } = await this.#list(volume, pass);
     emit({
       event: 'volume-start',
       volume: name,
@@ -77,27 +85,37 @@ export class SourceReader {
       bytes: (reuse?.plan ?? listing).bytes,
     });
     const { writer, pool, cache } = frames;
-    const options = { ctx, writer, pool, emit, action, reuse, cache, memory: this.#memory };
-    const reading = await readIntoRepository(volume, this.#attachment, listing, options);
-    emit({ event: 'volume-done', volume: name, action, bytes: reading.bytes });
-    return reading;
+    const options = { reader, writer, pool, emit, action, reuse, cache, memory: this.#memory };
+    try {
+      const reading = await readIntoRepository(volume, listing, options);
+      emit({ event: 'volume-done', volume: name, action, bytes: reading.bytes });
+      return reading;
+    } finally {
+      await reader?.close();
+    }
   }
 
-  async #list(
-    volume: SourceVolume,
-    { compare }: Pass,
-  ): Promise<{ listing: Listing; reuse: Reuse | undefined }> {
+  async #list(volume: SourceVolume, { compare }: Pass): Promise<Listed> {
     const comparison = compare(volume);
+    let reader: VolumeReader | undefined;
     try {
       const leftOut = this.#leftOut(volume);
       const exclude = excludeGlobs(leftOut.globs, leftOut.directories);
       const path = this.#attachment.paths.get(volume.name) as string;
+      // It starts while the listing is gone through: where anything changed, something will most likely be read.
+      const begin = (listed: Pick<Listing, 'fsType' | 'plain'>) => {
+        reader = new VolumeReader(this.#deps.ctx, this.#attachment, path, listed);
+      };
       const listing = await listVolume(this.#deps.ctx, this.#attachment, path, {
         ...(exclude ? { exclude } : {}),
-        recognition: { leftOut, known: () => comparison?.known() },
+        recognition: { leftOut, known: () => comparison?.known(), onOther: begin },
       });
       this.helperTar = listing.helperTar;
-      return { listing, reuse: await comparison?.plan(listing) };
+      if (!listing.known && !reader) begin(listing);
+      return { listing, reuse: await comparison?.plan(listing), reader };
+    } catch (error) {
+      await reader?.close();
+      throw error;
     } finally {
       await comparison?.close();
     }

@@ -2,15 +2,12 @@ import type { FramePool } from '../../codec/pool.ts';
 import { printable } from '../../core/bytes.ts';
 import { VolbakError } from '../../core/errors.ts';
 import type { EventSink } from '../../core/events.ts';
-import type { Attachment } from '../../engine/attachment.ts';
 import type { SourceVolume } from '../../engine/source.ts';
 import type { FrameWriter } from '../../repository/frame-writer.ts';
 import type { IndexCache } from '../../repository/index-cache.ts';
-import { readIndexRuns } from '../../repository/index-runs.ts';
 import type { ManifestVolume, ManifestWarning } from '../../repository/manifest.ts';
-import type { EngineContext } from '../engine-context.ts';
 import type { Listing } from '../read/listing.ts';
-import { type ReadResult, readVolume } from '../read/read.ts';
+import type { ReadResult, VolumeReader } from '../read/read.ts';
 import type { SlabMemory } from '../read/slabs.ts';
 import { VolumeIndexer } from './indexer.ts';
 import type { Reuse } from './known-frames.ts';
@@ -24,7 +21,8 @@ export interface VolumeBackup {
 }
 
 export interface VolumeReadOptions {
-  ctx: EngineContext;
+  /** Of this volume; undefined where its listing is known. */
+  reader: VolumeReader | undefined;
   writer: FrameWriter;
   pool: FramePool;
   emit: EventSink;
@@ -51,7 +49,6 @@ export interface VolumeReading {
 /** Reads what changed of a listed volume; when it resolves the volume is needed no longer. */
 export async function readIntoRepository(
   volume: SourceVolume,
-  attachment: Attachment,
   listing: Listing,
   options: VolumeReadOptions,
 ): Promise<VolumeReading> {
@@ -68,14 +65,14 @@ export async function readIntoRepository(
       abandon: async () => {},
     };
   }
-  if (listing.known) throw new VolbakError('UNEXPECTED', 'a listing without records is to be read');
-  const runs =
-    reuse && new ReusedRuns(readIndexRuns(reuse.parent.volume.index, reuse.parent.fetch), reuse.plan.ranges);
+  const { reader } = options;
+  if (!reader) throw new VolbakError('UNEXPECTED', 'a listing without records is to be read');
+  const runs = reuse && new ReusedRuns(reuse.runs(), reuse.plan.ranges);
   const abandon = async () => runs?.close();
   try {
     const { writer, pool, memory, cache } = options;
     const indexer = new VolumeIndexer({ volume: volume.name, writer, pool, memory, reused: runs, cache });
-    const result = await read(volume, attachment, listing, indexer, options);
+    const result = await read(volume, listing, indexer, reader, options);
     const finish = () => store(volume, listing, result, indexer).finally(abandon);
     return { bytes: result.bytes, finish, abandon };
   } catch (error) {
@@ -88,10 +85,10 @@ const NOTHING_READ: ReadResult = { bytes: 0, complaints: [], missing: [] };
 
 async function read(
   volume: SourceVolume,
-  attachment: Attachment,
   listing: Listing,
   indexer: VolumeIndexer,
-  { ctx, emit, action, memory, reuse }: VolumeReadOptions,
+  reader: VolumeReader,
+  { emit, action, memory, reuse }: VolumeReadOptions,
 ): Promise<ReadResult> {
   const reading = reuse?.plan.reading ?? listing;
   const total = reuse?.plan.bytes ?? listing.bytes;
@@ -99,7 +96,7 @@ async function read(
     indexer.takeAll();
     return NOTHING_READ;
   }
-  return readVolume(ctx, attachment, attachment.paths.get(volume.name) as string, reading, {
+  return reader.read(reading, {
     memory,
     failed: indexer.failed,
     onBatch: (batch) => {

@@ -156,7 +156,7 @@ async function importInto(
         decompress(counted(archive, tell)),
         router(places, bases, options.strip, result),
       );
-      return extractInto(ctx, attachment, '/', notEmpty(tar, places));
+      return extractInto(ctx, attachment, '/', notEmpty(tar, places), {}, attachment.paths.values());
     },
   );
   const more = differing.map((name) => `the root of volume ${name} has other attributes than in the archive`);

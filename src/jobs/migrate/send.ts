@@ -58,7 +58,10 @@ export async function send(
   );
   reading.catch(() => {});
   try {
-    const warnings = await extractInto(to.ctx, to.attachment, to.path, handover, to.compressed);
+    const warnings = await extractInto(to.ctx, to.attachment, to.path, handover, {
+      compressed: to.compressed,
+      ordered: true,
+    });
     return { ...(await reading), members, warnings };
   } catch (error) {
     // The reader must not go on for nobody.

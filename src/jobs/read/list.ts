@@ -59,15 +59,18 @@ async function runListing(
     mounts: attachment.mounts,
     ...(attachment.volumesFrom === undefined ? {} : { volumesFrom: attachment.volumesFrom }),
   };
-  const { exitCode, stderr } = await runProbing(ctx, spec, async (helper) => {
+  const { exitCode, stderr, result } = await runProbing(ctx, spec, async (helper, stderr) => {
     try {
       for await (const chunk of helper.stdout) parser.push(chunk);
     } catch (error) {
       throw failed(error);
     }
+    // While the engine puts the helper away; its exit code comes first in what is told.
+    return finish(parser, stderr.lines);
   });
   if (exitCode === NO_LISTING) return undefined;
-  if (exitCode === 0) return finish(parser, stderr.lines);
+  if (exitCode === 0 && result instanceof VolbakError) throw result;
+  if (exitCode === 0) return result as Listing;
   if (exitCode === NO_DIRECTORY) {
     throw new VolbakError(
       'HELPER_FAILED',
@@ -80,11 +83,14 @@ async function runListing(
   });
 }
 
-function finish(parser: ListingParser | ListingIntake, stderr: string[]): Listing {
+async function finish(
+  parser: ListingParser | ListingIntake,
+  stderr: string[],
+): Promise<Listing | VolbakError> {
   try {
-    return parser.finish(stderr);
+    return await parser.finish(stderr);
   } catch (error) {
-    throw isVolbakError(error) ? error : failed(error);
+    return isVolbakError(error) ? error : failed(error);
   }
 }
 
@@ -112,8 +118,14 @@ export async function runProbing<T>(
   try {
     const env = { VOLBAK_PROBE: token, VOLBAK_LANE: pipe.helperPath };
     const withLane = { ...spec, env, mounts: [...(spec.mounts ?? []), pipe.mount] };
-    const run = await runHelper(ctx.engine, withLane, use, ctx.signal);
-    ctx.lane = (await probe.arrived(token)) ? 'pipe' : 'attach';
+    // The probe comes before all that a helper prints, and whoever reads that may want the lane already.
+    const settle = async () => {
+      if (ctx.lane === 'auto') ctx.lane = (await probe.arrived(token)) ? 'pipe' : 'attach';
+    };
+    const probing: typeof use = (helper, stderr) =>
+      use({ ...helper, stdout: settledFirst(helper.stdout, settle) }, stderr);
+    const run = await runHelper(ctx.engine, withLane, probing, ctx.signal);
+    await settle();
     return run;
   } catch (error) {
     // An engine elsewhere refuses the mount before anything ran: "bind source path does not exist".
@@ -123,5 +135,15 @@ export async function runProbing<T>(
   } finally {
     await probe.close();
     await pipe.remove();
+  }
+}
+
+async function* settledFirst(
+  output: AsyncIterable<Buffer>,
+  settle: () => Promise<void>,
+): AsyncGenerator<Buffer> {
+  for await (const chunk of output) {
+    await settle();
+    yield chunk;
   }
 }

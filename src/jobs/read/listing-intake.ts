@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { breathe } from '../../core/sleep.ts';
 import { trustedBefore } from '../../tar/trust.ts';
 import type { Listing, ListingParser } from './listing.ts';
 
@@ -8,10 +9,15 @@ export interface Recognition {
   leftOut: { globs: readonly string[]; directories: readonly string[] };
   /** `Listing.hash` of the listing whose members the repository has; asked at the end. */
   known(): string | undefined;
+  /** Called when it is seen that the listing is another one, before it is gone through; its head is known. */
+  onOther?(listing: Pick<Listing, 'fsType' | 'plain'>): void;
 }
 
 /** A listing of some 250,000 files. A larger one is parsed as it comes, and has no hash. */
 const MOST_HELD = 32 * 1024 * 1024;
+
+/** Bytes gone through at a time. */
+const STEP = 1024 * 1024;
 
 const BEGIN = Buffer.from('\0FIND 0\0');
 const END = Buffer.from('\0SORT 0\0');
@@ -38,10 +44,11 @@ export class ListingIntake {
     if (this.#length <= MOST_HELD) return;
     for (const held of this.#held) this.#parser.push(held);
     this.#held = undefined;
+    this.#recognition.onOther?.(this.#parser.listing);
   }
 
   /** Raises HELPER_FAILED where the listing did not come to its end. */
-  finish(stderr: string[]): Listing {
+  async finish(stderr: string[]): Promise<Listing> {
     if (!this.#held) return this.#parser.finish(stderr);
     const all = Buffer.concat(this.#held, this.#length);
     this.#held = undefined;
@@ -50,12 +57,16 @@ export class ListingIntake {
     // One with complaints, or with directories that changed meanwhile, is like no other; a volume's own directory is always there.
     const plainly = begin >= BEGIN.length && end > begin && end + END.length - 1 === all.length;
     const hash = plainly && stderr.length === 0 ? this.#hash(all.subarray(begin, end)) : undefined;
+    this.#parser.push(all.subarray(0, begin));
     if (hash !== undefined && hash === this.#recognition.known()) {
-      this.#parser.push(all.subarray(0, begin));
       this.#parser.push(all.subarray(end));
       return { ...this.#parser.finishKnown(), hash };
     }
-    this.#parser.push(all);
+    if (plainly) this.#recognition.onOther?.(this.#parser.listing);
+    for (let at = begin; at < all.length; at += STEP) {
+      await breathe();
+      this.#parser.push(all.subarray(at, at + STEP));
+    }
     const listing = this.#parser.finish(stderr);
     return hash !== undefined && isTrusted(listing) ? { ...listing, hash } : listing;
   }

@@ -20,6 +20,7 @@ export type Item =
   | { upTo: number };
 
 export interface ReaderSetup {
+  kind: 'setup';
   /** FIFO to read the tar from; else it comes in messages. */
   fifo: string | undefined;
   /** Without memory for frames only members are told. */
@@ -32,8 +33,8 @@ export interface ReaderSetup {
   plain: boolean;
 }
 
-/** To the reading thread. */
-export type ReaderRequest = { kind: 'bytes'; bytes: Uint8Array } | { kind: 'end' };
+/** To the reading thread: the setup first. */
+export type ReaderRequest = ReaderSetup | { kind: 'bytes'; bytes: Uint8Array } | { kind: 'end' };
 
 /** A few MiB of what was read. */
 export interface BatchReply {

@@ -5,7 +5,7 @@ import { workerUrl } from '../../core/worker-url.ts';
 import type { Attachment } from '../../engine/attachment.ts';
 import type { Helper } from '../../engine/helper.ts';
 import { createPipe, type Pipe } from '../../engine/lanes/pipe.ts';
-import { runHelper } from '../../engine/run-helper.ts';
+import { beginHelper, letGo, type StartedHelper, useHelper } from '../../engine/run-helper.ts';
 import type { EngineContext } from '../engine-context.ts';
 import { judgeTar, type TarVerdict } from './judge.ts';
 import type { BatchReply, ReaderReply, ReaderRequest, ReaderSetup } from './messages.ts';
@@ -40,7 +40,67 @@ export interface ReadResult extends TarVerdict {
   bytes: number;
 }
 
-/** Reads the listed members of a volume through tar in a helper, scanned and cut in a thread of its own. */
+/**
+ * tar in a helper, and a thread of its own that scans and cuts what it archives. Both take a moment to start, so they may be
+ * started before it is known what they are to read. Must be closed, whether it has read or not.
+ */
+export class VolumeReader {
+  readonly #ctx: EngineContext;
+  readonly #pipe: Promise<Pipe | undefined>;
+  readonly #started: Promise<StartedHelper>;
+  readonly #worker = new Worker(workerUrl(import.meta.url, './reader-worker'));
+  readonly #outcome: Promise<ReaderEnd | VolbakError>;
+  #onBatch: ReadOptions['onBatch'] = () => {};
+
+  /** Of the directory `path` of a volume that was listed so. */
+  constructor(
+    ctx: EngineContext,
+    attachment: Attachment,
+    path: string,
+    listed: Pick<Reading, 'fsType' | 'plain'>,
+  ) {
+    this.#ctx = ctx;
+    this.#pipe = ctx.lane === 'pipe' ? createPipe() : Promise.resolve(undefined);
+    this.#started = this.#pipe.then((pipe) =>
+      beginHelper(ctx.engine, tarHelper(ctx, 'read', attachment, path, listed, pipe)),
+    );
+    this.#outcome = listenTo(this.#worker, (batch) => this.#onBatch(batch));
+    for (const promise of [this.#pipe, this.#started, this.#outcome]) promise.catch(() => {});
+  }
+
+  /** Reads the listed members. To be called once. */
+  async read(reading: Reading, options: ReadOptions): Promise<ReadResult> {
+    const pipe = await this.#pipe;
+    this.#onBatch = options.onBatch;
+    const setup: ReaderSetup = {
+      kind: 'setup',
+      fifo: pipe?.path,
+      memory: options.memory,
+      listing: reading.spool.chunks,
+      gaps: reading.gaps ?? new Uint32Array(),
+      plain: reading.plain,
+    };
+    this.#worker.postMessage(setup);
+    const run = await useHelper(
+      await this.#started,
+      (helper) => drive(helper, this.#worker, pipe, reading.spool, this.#outcome, options),
+      this.#ctx.signal,
+    );
+    const verdict = judgeTar(run.exitCode, run.stderr, run.result);
+    return { ...verdict, bytes: (run.result as ReaderEnd).bytes };
+  }
+
+  async close(): Promise<void> {
+    const pipe = await this.#pipe.catch(() => undefined);
+    const started = await this.#started.catch(() => undefined);
+    if (started) await letGo(started);
+    await pipe?.release();
+    await this.#worker.terminate();
+    await pipe?.remove();
+  }
+}
+
+/** Reads the listed members of a volume. */
 export async function readVolume(
   ctx: EngineContext,
   attachment: Attachment,
@@ -48,39 +108,20 @@ export async function readVolume(
   reading: Reading,
   options: ReadOptions,
 ): Promise<ReadResult> {
-  const pipe = ctx.lane === 'pipe' ? await createPipe() : undefined;
-  const setup: ReaderSetup = {
-    fifo: pipe?.path,
-    memory: options.memory,
-    listing: reading.spool.chunks,
-    gaps: reading.gaps ?? new Uint32Array(),
-    plain: reading.plain,
-  };
-  const worker = new Worker(workerUrl(import.meta.url, './reader-worker'), { workerData: setup });
-  const spec = tarHelper(ctx, 'read', attachment, path, reading, pipe);
+  ctx.signal?.throwIfAborted();
+  const reader = new VolumeReader(ctx, attachment, path, reading);
   try {
-    const outcome = listenTo(worker, options);
-    outcome.catch(() => {});
-    const run = await runHelper(
-      ctx.engine,
-      spec,
-      (helper) => drive(helper, worker, pipe, reading.spool, outcome, options),
-      ctx.signal,
-    );
-    const verdict = judgeTar(run.exitCode, run.stderr, run.result);
-    return { ...verdict, bytes: (run.result as ReaderEnd).bytes };
+    return await reader.read(reading, options);
   } finally {
-    await pipe?.release();
-    await worker.terminate();
-    await pipe?.remove();
+    await reader.close();
   }
 }
 
 /** The end as the thread tells it; its failures are judged together with the helper's exit code. */
-function listenTo(worker: Worker, options: ReadOptions): Promise<ReaderEnd | VolbakError> {
+function listenTo(worker: Worker, onBatch: ReadOptions['onBatch']): Promise<ReaderEnd | VolbakError> {
   return new Promise((resolve, reject) => {
     worker.on('message', (reply: ReaderReply) => {
-      if (reply.kind === 'batch') options.onBatch(reply);
+      if (reply.kind === 'batch') onBatch(reply);
       else if (reply.kind === 'end') resolve(reply);
       else if (reply.kind === 'failed') resolve(new VolbakError(reply.code as ErrorCode, reply.message));
     });

@@ -59,7 +59,8 @@ find . -print0 | xargs -0 stat -c 'PLAIN %f %s %u %g %Y %Z %i %h %n' | ${SWAP} |
 printf 'FIND 0\\0SORT 0\\0'
 `;
 
-const XATTRS =
+/** Attributes that belong to the machine stay out, in both directions. */
+export const XATTRS =
   "--xattrs '--xattrs-include=*' --xattrs-exclude=security.selinux --xattrs-exclude=security.ima --xattrs-exclude=security.evm --acls";
 
 function createTar(sparse: boolean): string {
@@ -97,21 +98,6 @@ export const PLAIN_TAR_SCRIPT = (() => {
   const tar = 'exec xargs -0 tar -c -f - --no-recursion';
   return `cd "$1" || exit ${NO_DIRECTORY}\nif [ -n "$2" ]; then ${tar} >"$2"; else ${tar}; fi\n`;
 })();
-
-const EXTRACT_TAR =
-  `tar --extract --preserve-permissions --same-owner --numeric-owner ${XATTRS} ` +
-  '--delay-directory-restore --warning=no-timestamp --warning=no-unknown-keyword --quoting-style=escape --blocking-factor=128 --file=-';
-
-/** Extracts the archive from $2 (the lane; empty: standard input) into the directory $1. */
-export const EXTRACT_SCRIPT = (() => {
-  const tar = `exec ${EXTRACT_TAR}`;
-  return `cd "$1" || exit ${NO_DIRECTORY}\nif [ -n "$2" ]; then ${tar} <"$2"; else ${tar}; fi\n`;
-})();
-
-/** As EXTRACT_SCRIPT, from standard input through gzip. */
-export const EXTRACT_COMPRESSED_SCRIPT =
-  `cd "$1" || exit ${NO_DIRECTORY}\n` +
-  `{ gzip -d -c; echo $? >/tmp/gzip; } | ${EXTRACT_TAR} || exit\nexit "$(cat /tmp/gzip)"\n`;
 
 const SPARSE_SAFE = new Set(['ext2', 'ext3', 'ext2/ext3', 'ext4', 'xfs', 'btrfs', 'tmpfs']);
 

@@ -103,7 +103,9 @@ async function fillVolume(
     const total = whole ? { total: source.tarBytes } : {};
     env.emit({ event: 'progress', volume: spec.name, action: 'restore', done, ...total });
   });
-  const warnings = await extractInto(ctx, attachment, path, whole ? ofLength(tar, source) : tar);
+  const warnings = await extractInto(ctx, attachment, path, whole ? ofLength(tar, source) : tar, {
+    ordered: whole,
+  });
   for (const message of warnings) env.emit({ event: 'warning', volume: spec.name, message });
   env.emit({ event: 'volume-done', volume: spec.name, action: 'restore', bytes });
   return { name: spec.name, from: source.name, entries: source.entries, bytes, warnings };

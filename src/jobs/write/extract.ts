@@ -9,28 +9,30 @@ import { type Helper, WRITE_CAPABILITIES } from '../../engine/helper.ts';
 import { createPipe, type Pipe } from '../../engine/lanes/pipe.ts';
 import { runHelper, type StderrLog } from '../../engine/run-helper.ts';
 import type { EngineContext } from '../engine-context.ts';
-import { EXTRACT_COMPRESSED_SCRIPT, EXTRACT_SCRIPT } from '../read/scripts.ts';
+import { type ArchiveTraits, extractScript } from './extract-script.ts';
 
 /** What tar said while it extracted, though it ended well: something may not be as it was. */
 export type ExtractWarnings = string[];
 
 /**
- * Extracts a tar into `path` of the attached volume. `compressed`: it travels through gzip, which the helper must have; not
- * for the pipe lane. Raises the source's error, or HELPER_FAILED.
+ * Extracts a tar into the directory `path` of the helper, which is in an attached volume, or above the `roots` of all that it
+ * fills. Returns when it is on the disk. `traits.compressed`: it travels through gzip, which the helper must have; not for the
+ * pipe lane. Raises the source's error, or HELPER_FAILED.
  */
 export async function extractInto(
   ctx: EngineContext,
   attachment: Attachment,
   path: string,
   tar: AsyncIterable<Uint8Array>,
-  compressed = false,
+  traits: ArchiveTraits = {},
+  roots: Iterable<string> = [path],
 ): Promise<ExtractWarnings> {
   const pipe = ctx.lane === 'pipe' ? await createPipe() : undefined;
   const spec = {
     image: ctx.image,
     purpose: 'extract',
-    script: compressed ? EXTRACT_COMPRESSED_SCRIPT : EXTRACT_SCRIPT,
-    args: [path, pipe?.helperPath ?? ''],
+    script: extractScript(traits),
+    args: [path, pipe?.helperPath ?? '', ...roots],
     stdin: true,
     capabilities: WRITE_CAPABILITIES,
     mounts: [...attachment.mounts, ...(pipe ? [pipe.mount] : [])],
@@ -39,7 +41,7 @@ export async function extractInto(
     const run = await runHelper(
       ctx.engine,
       spec,
-      (helper) => feed(helper, pipe, tar, compressed),
+      (helper) => feed(helper, pipe, tar, traits.compressed === true),
       ctx.signal,
     );
     return judge(run.exitCode, run.stderr, run.result);

@@ -17,6 +17,7 @@ interface Given {
   now?: number;
   leftOut?: string[];
   known?: string;
+  onOther?(fsType: string): void;
   find?: string;
   /** Bytes of a chunk. */
   chunk?: number;
@@ -35,6 +36,7 @@ async function take({
   const intake = new ListingIntake(new ListingParser(undefined), {
     leftOut: { globs: leftOut, directories: [] },
     known: () => known,
+    ...(given.onOther ? { onOther: given.onOther } : {}),
   });
   for (let at = 0; at < text.length; at += chunk) intake.push(Buffer.from(text.slice(at, at + chunk)));
   return await intake.finish(stderr);
@@ -91,5 +93,41 @@ describe('a listing', () => {
     const listing = await take({ members, chunk: 65_536 });
     expect(listing.hash).toBeUndefined();
     expect(listing.spool.count).toBe(members.length);
+  });
+
+  it.each([undefined, 'another'])(
+    'is told to be another one as soon as that is certain, once (known: %s)',
+    async (known) => {
+      const told: string[] = [];
+      const intake = new ListingIntake(new ListingParser(undefined), {
+        leftOut: { globs: [], directories: [] },
+        known: () => known,
+        onOther: (fsType) => told.push(fsType),
+      });
+      intake.push(Buffer.from('FS ext2/ext3\0TAR tar (GNU tar) 1.34\0'));
+      expect(told).toEqual(known === undefined ? ['ext2/ext3'] : []);
+      intake.push(Buffer.from(`NOW ${NOW}000\0FIND 0\0${ROOT}\0SORT 0\0`));
+      const listing = await intake.finish([]);
+      expect(told).toEqual(['ext2/ext3']);
+      expect(listing.spool.count).toBe(1);
+    },
+  );
+
+  it('that is known is never told to be another one', async () => {
+    const { hash } = await take();
+    expect(await take({ known: hash as string, onOther: () => expect.unreachable() })).toHaveProperty(
+      'known',
+      true,
+    );
+  });
+
+  it('that a helper cannot make is not told to be another one', async () => {
+    const onOther = () => expect.unreachable();
+    const intake = new ListingIntake(new ListingParser(undefined), {
+      leftOut: { globs: [], directories: [] },
+      known: () => undefined,
+      onOther,
+    });
+    await expect(intake.finish(['find: unrecognized: -printf'])).rejects.toThrow();
   });
 });

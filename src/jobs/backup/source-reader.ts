@@ -102,16 +102,16 @@ export class SourceReader {
       const leftOut = this.#leftOut(volume);
       const exclude = excludeGlobs(leftOut.globs, leftOut.directories);
       const path = this.#attachment.paths.get(volume.name) as string;
-      // It starts while the listing is gone through: where anything changed, something will most likely be read.
-      const begin = (listed: Pick<Listing, 'fsType' | 'plain'>) => {
-        reader = new VolumeReader(this.#deps.ctx, this.#attachment, path, listed);
+      // It starts while the volume is listed: where anything changed, something will most likely be read.
+      const begin = (fsType: string, plain = false) => {
+        reader = new VolumeReader(this.#deps.ctx, this.#attachment, path, { fsType, plain });
       };
       const listing = await listVolume(this.#deps.ctx, this.#attachment, path, {
         ...(exclude ? { exclude } : {}),
         recognition: { leftOut, known: () => comparison?.known(), onOther: begin },
       });
       this.helperTar = listing.helperTar;
-      if (!listing.known && !reader) begin(listing);
+      if (!listing.known && !reader) begin(listing.fsType, listing.plain);
       return { listing, reuse: await comparison?.plan(listing), reader };
     } catch (error) {
       await reader?.close();

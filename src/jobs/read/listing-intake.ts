@@ -7,10 +7,10 @@ import type { Listing, ListingParser } from './listing.ts';
 export interface Recognition {
   /** What else decides on what is read. */
   leftOut: { globs: readonly string[]; directories: readonly string[] };
-  /** `Listing.hash` of the listing whose members the repository has; asked at the end. */
+  /** `Listing.hash` of the listing whose members the repository has; asked again at the end. Undefined: there is none. */
   known(): string | undefined;
-  /** Called when it is seen that the listing is another one, before it is gone through; its head is known. */
-  onOther?(listing: Pick<Listing, 'fsType' | 'plain'>): void;
+  /** Called once, as soon as it is certain that the listing is another one; of what file system. */
+  onOther?(fsType: string): void;
 }
 
 /** A listing of some 250,000 files. A larger one is parsed as it comes, and has no hash. */
@@ -19,6 +19,7 @@ const MOST_HELD = 32 * 1024 * 1024;
 /** Bytes gone through at a time. */
 const STEP = 1024 * 1024;
 
+const HEAD = /^FS ([^\0]+)\0/;
 const BEGIN = Buffer.from('\0FIND 0\0');
 const END = Buffer.from('\0SORT 0\0');
 
@@ -28,6 +29,7 @@ export class ListingIntake {
   readonly #recognition: Recognition;
   #held: Buffer[] | undefined = [];
   #length = 0;
+  #told = false;
 
   constructor(parser: ListingParser, recognition: Recognition) {
     this.#parser = parser;
@@ -41,10 +43,11 @@ export class ListingIntake {
     }
     this.#held.push(chunk);
     this.#length += chunk.length;
+    if (!this.#told && this.#recognition.known() === undefined) this.#tellFrom(this.#held[0] as Buffer);
     if (this.#length <= MOST_HELD) return;
     for (const held of this.#held) this.#parser.push(held);
     this.#held = undefined;
-    this.#recognition.onOther?.(this.#parser.listing);
+    this.#tell(this.#parser.listing.fsType);
   }
 
   /** Raises HELPER_FAILED where the listing did not come to its end. */
@@ -62,13 +65,25 @@ export class ListingIntake {
       this.#parser.push(all.subarray(end));
       return { ...this.#parser.finishKnown(), hash };
     }
-    if (plainly) this.#recognition.onOther?.(this.#parser.listing);
+    if (plainly) this.#tell(this.#parser.listing.fsType);
     for (let at = begin; at < all.length; at += STEP) {
       await breathe();
       this.#parser.push(all.subarray(at, at + STEP));
     }
     const listing = this.#parser.finish(stderr);
     return hash !== undefined && isTrusted(listing) ? { ...listing, hash } : listing;
+  }
+
+  /** What the helper prints first comes in one piece; where it did not, it is told at the end. */
+  #tellFrom(first: Buffer): void {
+    const [, fsType] = HEAD.exec(first.toString('latin1', 0, 256)) ?? [];
+    if (fsType !== undefined) this.#tell(fsType);
+  }
+
+  #tell(fsType: string): void {
+    if (this.#told) return;
+    this.#told = true;
+    this.#recognition.onOther?.(fsType);
   }
 
   /** The text in front MUST change with what globs mean, or what else is not told by them and the records. */

@@ -1,5 +1,5 @@
 // Called by run.sh: main.ts <docker host> <work directory> [options of run.sh]
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { Cases, type SetResult, stepsOf } from './cases.ts';
 import { burstCost, daemonTable, idleCost } from './daemon.ts';
@@ -8,17 +8,16 @@ import { machine } from './machine.ts';
 import { median, run } from './measure.ts';
 import { MigrateCases, type MigrateFigures } from './migrate.ts';
 import { options } from './options.ts';
-import { plot } from './plot.ts';
-import { growthTable, method, table } from './report.ts';
+import { method } from './report.ts';
+import { Results } from './results.ts';
 import { measureStores } from './stores.ts';
-import { verdicts } from './targets.ts';
 import { borg } from './tools/borg.ts';
 import { restic } from './tools/restic.ts';
 import { oneLiner, tarInside, tarPiped } from './tools/tar.ts';
 import { bench, type Tool } from './tools/tool.ts';
 import { volbak } from './tools/volbak.ts';
 
-const { host, work, rounds, scale, only, large, million, stores, migrate, daemon } = options();
+const { host, work, rounds, scale, only, large, grown, million, stores, migrate, daemon } = options();
 const root = path.resolve(import.meta.dirname, '..');
 const launcher = path.join(root, 'bin/volbak');
 const say = (text: string) => process.stderr.write(`${text}\n`);
@@ -47,21 +46,29 @@ async function measure(
   return cases.result;
 }
 
-async function base(): Promise<SetResult[]> {
+/** Sets of about 1 GB, as many rounds as asked for. */
+async function base(results: Results): Promise<void> {
   const sets = [
     treeSet(scale),
     databaseSet(GB * scale),
     smallSet(Math.round(20_000 * scale)),
     mediaSet(0.4 * GB * scale),
   ];
-  const results: SetResult[] = [];
   for (const set of sets) {
     const leaveOut = set.name === 'tree' ? [] : TREE_ONLY;
     const tools = set.name === 'tree' ? allTools : allTools.filter(({ name }) => name !== 'tar inside');
     const result = await measure(set, only, leaveOut, tools, rounds);
-    if (result) results.push(result);
+    if (result) await results.addSet(result, rounds);
   }
-  return results;
+}
+
+/** 10 GB once: with `only`, the cases that it names of this set, else all. */
+async function measureLarge(results: Results): Promise<void> {
+  const set = largeSet(scale);
+  const wanted = only.filter((name) => name.startsWith(set.name));
+  const tools = allTools.filter(({ name }) => name !== 'tar inside');
+  const result = await measure(set, wanted, [], tools, 1);
+  if (result) await results.addSet(result, 1);
 }
 
 /** One round on each of several sizes. */
@@ -72,6 +79,20 @@ async function growth(sets: DataSet[]): Promise<SetResult[]> {
     if (result) results.push(result);
   }
   return results;
+}
+
+async function measureGrowth(results: Results): Promise<void> {
+  const bytes = await growth([1, 3, 10].map((n) => databaseSet(n * GB * scale, `bytes-${n}`)));
+  await results.addGrown('How time grows with bytes: one file as of a database', bytes);
+  const sizes = [10_000, 100_000];
+  const files = await growth(sizes.map((n) => smallSet(Math.round(n * scale), `files-${n / 1000}k`)));
+  await results.addGrown('How time grows with files: small files', files);
+}
+
+async function measureMillion(results: Results): Promise<void> {
+  const set = smallSet(Math.round(1e6 * scale), 'million');
+  const result = await measure(set, ['first', 'unchanged', 'restore'], [], backupTools, 1);
+  if (result) await results.addSet(result, 1);
 }
 
 async function versionSeconds(): Promise<number> {
@@ -126,66 +147,25 @@ async function main(): Promise<void> {
   await run(launcher, ['--no-progress', 'helper'], {
     env: { DOCKER_HOST: host, XDG_STATE_HOME: path.join(work, 'state') },
   });
-  const results = await base();
-  const grown: SetResult[] = [];
-  const tables = results.flatMap((result) => table(result, rounds));
-  if (large) {
-    const result = await measure(
-      largeSet(scale),
-      [],
-      [],
-      allTools.filter(({ name }) => name !== 'tar inside'),
-      1,
-    );
-    if (result) results.push(result);
-    if (result) tables.push(...table(result, 1));
-    const bytes = await growth([1, 3, 10].map((n) => databaseSet(n * GB * scale, `bytes-${n}`)));
-    const files = await growth(
-      [10_000, 100_000].map((n) => smallSet(Math.round(n * scale), `files-${n / 1000}k`)),
-    );
-    grown.push(...bytes, ...files);
-    tables.push(...growthTable('How time grows with bytes: one file as of a database', bytes));
-    tables.push(...growthTable('How time grows with files: small files', files));
+  const results = new Results(
+    {
+      results: path.join(root, 'bench/results.md'),
+      plot: path.join(root, 'bench/results.svg'),
+      notes: path.join(root, 'bench/notes.md'),
+    },
+    { versionSeconds: await versionSeconds(), machine: described, method: method(rounds, allTools) },
+  );
+  await base(results);
+  if (large) await measureLarge(results);
+  if (grown) await measureGrowth(results);
+  if (million) await measureMillion(results);
+  if (stores) await results.addTable(await storesTable());
+  if (daemon) await results.addTable(await measureDaemon());
+  if (migrate) {
+    const { lines, verdicts } = await migrateFigures();
+    await results.addTable(lines, verdicts);
   }
-  if (million) {
-    const result = await measure(
-      smallSet(Math.round(1e6 * scale), 'million'),
-      ['first', 'unchanged', 'restore'],
-      [],
-      backupTools,
-      1,
-    );
-    if (result) results.push(result);
-    if (result) tables.push(...table(result, 1));
-  }
-  if (stores) tables.push(...(await storesTable()));
-  if (daemon) tables.push(...(await measureDaemon()));
-  const migrated = migrate ? await migrateFigures() : { lines: [], verdicts: [] };
-  tables.push(...migrated.lines);
-  const notes = path.join(root, 'bench/notes.md');
-  const text = [
-    '# Measurements',
-    '',
-    'Written by `npm run bench`.',
-    '',
-    '## What must be reached',
-    '',
-    ...verdicts(results, grown, await versionSeconds(), migrated.verdicts),
-    '',
-    ...(existsSync(notes) ? [readFileSync(notes, 'utf8').trim(), ''] : []),
-    '![Seconds of all cases and tools](results.svg)',
-    '',
-    ...tables,
-    ...method(rounds, allTools),
-    '## Machine',
-    '',
-    ...described.map((line) => `- ${line}`),
-    '',
-  ].join('\n');
-  process.stdout.write(`\n${text}`);
-  writeFileSync(path.join(root, 'bench/results.md'), text);
-  // With the daemon alone there is nothing to compare.
-  if (results.length > 0) writeFileSync(path.join(root, 'bench/results.svg'), await plot(results));
+  process.stdout.write(`\n${results.text()}`);
 }
 
 await main();

@@ -9,6 +9,7 @@ export interface Options {
   scale: number;
   only: string[];
   large: boolean;
+  grown: boolean;
   million: boolean;
   stores: boolean;
   daemon: boolean;
@@ -24,6 +25,7 @@ export function options(): Options {
       gigabytes: { type: 'string', default: `${FULL_GIGABYTES}` },
       only: { type: 'string', default: '' },
       large: { type: 'boolean', default: false },
+      growth: { type: 'boolean', default: false },
       million: { type: 'boolean', default: false },
       stores: { type: 'boolean', default: false },
       daemon: { type: 'boolean', default: false },
@@ -43,6 +45,7 @@ export function options(): Options {
     scale: gigabytes / FULL_GIGABYTES,
     only: values.only.split(',').filter((name) => name !== ''),
     large: values.large,
+    grown: values.growth,
     million: values.million,
     stores: values.stores,
     daemon: values.daemon,

@@ -7,6 +7,7 @@ import { messageOf, VolbakError } from '../core/errors.ts';
 import { explainConnectError } from './connect-errors.ts';
 import { sshHttpAgent } from './connect-ssh.ts';
 import type { Endpoint, TcpEndpoint } from './endpoint.ts';
+import { loadDockerode } from './load-dockerode.ts';
 import { findOwnContainer, type OwnContainer } from './own-container.ts';
 
 export interface EngineInfo {
@@ -135,7 +136,7 @@ function describe(
 }
 
 async function makeClient(endpoint: Endpoint, timeoutMs: number): Promise<Dockerode> {
-  const { default: Docker } = await import('dockerode');
+  const Docker = await loadDockerode();
   const transport = await transportOf(endpoint, timeoutMs);
   try {
     quieten(transport.agent);

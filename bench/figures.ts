@@ -41,10 +41,14 @@ export class Figures {
     return this.samples(set, name, 'volbak').length > 0;
   }
 
-  /** Highest memory of volbak in all cases, and where. */
-  peak(): Sample | undefined {
-    const all = this.results.flatMap(({ samples }) => samples).filter(({ tool }) => tool === 'volbak');
-    return all.sort((a, b) => b.peakBytes - a.peakBytes)[0];
+  /** Highest memory of volbak in all cases of each set. */
+  peaks(): Sample[] {
+    return this.results.flatMap(({ samples }) =>
+      samples
+        .filter(({ tool }) => tool === 'volbak')
+        .sort((a, b) => b.peakBytes - a.peakBytes)
+        .slice(0, 1),
+    );
   }
 }
 

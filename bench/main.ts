@@ -157,8 +157,8 @@ async function main(): Promise<void> {
   );
   await base(results);
   if (large) await measureLarge(results);
-  if (grown) await measureGrowth(results);
   if (million) await measureMillion(results);
+  if (grown) await measureGrowth(results);
   if (stores) await results.addTable(await storesTable());
   if (daemon) await results.addTable(await measureDaemon());
   if (migrate) {

@@ -1,6 +1,6 @@
 /** Size of one slab; frames lie whole in one. */
 export const SLAB_SIZE = 4 * 1024 * 1024;
-const SLABS = 8;
+const SLABS = 6;
 
 /** Memory that the reading thread fills and the frame threads read, handed round in a ring. */
 export interface SlabMemory {

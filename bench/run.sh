@@ -3,7 +3,7 @@
 #   npm run bench -- [--runs 5] [--gigabytes 1.3] [--only name,...] [--large] [--growth] [--million] [--stores] [--migrate] [--daemon]
 #   --only: sets of data (tree, database, small, media), cases (first, unchanged, restore, single, export, archive, changed,
 #     byte, added, touched, renamed) or both (tree-first); first comes always
-#   --large: 10 GB, one round (needs 50 GB), with --only the cases that it names (large-first); --million: 1,000,000 small files,
+#   --large: 10 GB, one round (needs 50 GB); --million: 1,000,000 small files,
 #     one round; --growth: how time grows with bytes and files, one round
 #   --daemon: what `volbak daemon` costs, idle and with 1,000 jobs at once; with --only daemon that alone
 #   --stores: S3 (Ceph) and SFTP (OpenSSH) on this machine

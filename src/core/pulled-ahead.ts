@@ -47,9 +47,18 @@ export class PulledAhead<T> {
     this.#whole = !this.#isFull;
   }
 
-  /** All items once more after `items` gave the last, let go of as they are given; undefined where they were too heavy. */
+  /**
+   * All items once more after `items` gave the last; undefined where they were too heavy. They are let go of as they are given,
+   * and all of them when the generator is returned.
+   */
   again(): AsyncGenerator<T> | undefined {
     return this.#whole ? drain(this.#items) : undefined;
+  }
+
+  /** Lets go of what is kept to be given again. */
+  forget(): void {
+    this.#whole = false;
+    this.#items = [];
   }
 
   async close(): Promise<void> {
@@ -78,5 +87,9 @@ export class PulledAhead<T> {
 }
 
 async function* drain<T>(items: T[]): AsyncGenerator<T> {
-  for (let item = items.shift(); item !== undefined; item = items.shift()) yield item;
+  try {
+    for (let item = items.shift(); item !== undefined; item = items.shift()) yield item;
+  } finally {
+    items.length = 0;
+  }
 }

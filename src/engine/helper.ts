@@ -103,11 +103,16 @@ export async function startHelper(
   );
   let removed: Promise<void> | undefined;
   const remove = () => {
-    removed ??= removeHelper(engine, container, spec);
+    removed ??= removeHelper(engine, container, spec).catch((error) => {
+      removed = undefined;
+      throw error;
+    });
     return removed;
   };
   try {
     const socket = await wrap(spec, 'attach to', () => attachTo(engine, container.id, spec.stdin ?? false));
+    // Nobody may be reading it yet when the connection is lost; whoever reads it then is told.
+    socket.on('error', () => {});
     // Asked for before the start: a helper that ends at once must not be missed.
     const exit = waitForExit(engine, container.id, spec);
     exit.catch(() => {});

@@ -53,8 +53,8 @@ export async function letGo({ helper }: StartedHelper): Promise<void> {
 }
 
 /**
- * Starts a helper, lets `use` work with it and with what it has complained about by then, waits for its end and removes it, on every way out.
- * An abort removes the helper at once. Raises what `use` raises; judging the exit code is the caller's.
+ * Starts a helper, lets `use` work with it and with what it has complained about by then, waits for its end and removes it, on
+ * every way out. An abort removes the helper at once. Raises what `use` raises; judging the exit code is the caller's.
  */
 export async function runHelper<T>(
   engine: EngineConnection,
@@ -87,7 +87,11 @@ export async function useHelper<T>(
     throw error;
   } finally {
     signal?.removeEventListener('abort', onAbort);
-    await helper.remove();
+    await helper.remove().catch((error) => {
+      // Why it was ended says more than that it does not end yet.
+      signal?.throwIfAborted();
+      throw error;
+    });
   }
 }
 

@@ -23,8 +23,8 @@ const MAX_OTHER_FRAMES = 300_000;
 export interface Reuse {
   plan: ReusePlan;
   parent: Parent;
-  /** The runs of the parent's index. To be called once. */
-  runs(): AsyncGenerator<IndexRun[]>;
+  /** The runs of the parent's index, to take over; undefined where the volume is known as a whole. */
+  runs: AsyncGenerator<IndexRun[]> | undefined;
 }
 
 /** A volume's listing is to be compared with a parent, whose index is read while the volume is being listed. */
@@ -71,21 +71,22 @@ export class KnownFrames {
   compare(volumeName: string, manifest: Manifest | undefined, full: boolean): Comparison {
     const volume = manifest?.volumes.find(({ name }) => name === volumeName);
     const runs = volume && !full ? readRunsAhead(volume.index, this.#fetch) : undefined;
-    const plan = async (listing: Listing) => {
+    const listing = volume && this.#isPresent(volume) ? volume.listing : undefined;
+    const plan = async (listed: Listing) => {
       if (!manifest || !volume) return undefined;
-      if (listing.known) {
+      if (listed.known) {
         this.#unread.push({ manifest, volumeName });
-        return this.#asBefore(listing, volume);
+        return this.#asBefore(listed, volume);
       }
-      if (runs && !listing.plain) return this.#reuse(listing, volume, runs, `snapshot ${manifest.id}`);
+      if (runs && !listed.plain) return this.#reuse(listed, volume, runs, `snapshot ${manifest.id}`);
       await this.#load(manifest, volumeName);
       return undefined;
     };
     return {
-      known: () => (runs && !runs.failed && volume && this.#isPresent(volume) ? volume.listing : undefined),
-      plan: async (listing) => {
-        const reuse = await plan(listing);
-        if ((reuse?.plan.bytes ?? listing.bytes) >= OTHERS_PAY_FROM) await this.#loadOthers();
+      known: () => (runs && !runs.failed ? listing : undefined),
+      plan: async (listed) => {
+        const reuse = await plan(listed);
+        if ((reuse?.plan.bytes ?? listed.bytes) >= OTHERS_PAY_FROM) await this.#loadOthers();
         return reuse;
       },
       close: async () => runs?.close(),
@@ -99,12 +100,13 @@ export class KnownFrames {
   compareRest(live: ManifestVolume): Comparison {
     for (const segment of this.#frames.writer.segmentsWritten) this.#present?.add(segment);
     const runs = readRunsAhead(live.index, this.#fetch);
+    const listing = this.#isPresent(live) ? live.listing : undefined;
     const what = 'what was read before';
     return {
-      known: () => (runs.failed || !this.#isPresent(live) ? undefined : live.listing),
-      plan: async (listing) => {
-        if (listing.known) return this.#asBefore(listing, live);
-        return listing.plain ? undefined : this.#reuse(listing, live, runs, what);
+      known: () => (runs.failed ? undefined : listing),
+      plan: async (listed) => {
+        if (listed.known) return this.#asBefore(listed, live);
+        return listed.plain ? undefined : this.#reuse(listed, live, runs, what);
       },
       close: () => runs.close(),
     };
@@ -120,7 +122,10 @@ export class KnownFrames {
     try {
       for (const ref of volume.index) if (parent.present.has(ref[0])) parent.onFrame(ref);
       const plan = await planReuse(listing, parent, runs.items());
-      return { plan, parent, runs: () => runs.again() ?? readIndexRuns(volume.index, parent.fetch) };
+      const takesOver = !plan.unchanged && plan.ranges.length > 0;
+      const again = takesOver ? runs.again() : undefined;
+      if (!again) runs.forget();
+      return { plan, parent, runs: again ?? readIndexRuns(volume.index, parent.fetch) };
     } catch (error) {
       this.#env.signal.throwIfAborted();
       const message = `${what} cannot be read, so all is read anew: ${messageOf(error)}`;
@@ -129,14 +134,9 @@ export class KnownFrames {
     }
   }
 
-  /** Nothing is read, and of the index no more than is needed. */
+  /** Neither the volume nor its index is read. */
   #asBefore(listing: Listing, volume: ManifestVolume): Reuse {
-    const parent = this.#parent(volume);
-    return {
-      plan: unchangedPlan(listing),
-      parent,
-      runs: () => readIndexRuns(volume.index, parent.fetch),
-    };
+    return { plan: unchangedPlan(listing), parent: this.#parent(volume), runs: undefined };
   }
 
   #parent(volume: ManifestVolume): Parent {

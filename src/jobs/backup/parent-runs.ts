@@ -100,6 +100,8 @@ export class ReusedRuns {
       while (this.#number < first) await this.#next();
       for (let n = 0; n < count; n++) yield await this.#next();
     }
+    // What is left of them is not needed, and may be held in memory.
+    if (this.#range === this.#ranges.length / 2) await this.close();
   }
 
   async close(): Promise<void> {

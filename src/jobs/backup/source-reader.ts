@@ -76,22 +76,23 @@ export class SourceReader {
     const { name } = volume;
     const { action } = pass;
     const { listing, reuse, reader } = await this.#list(volume, pass);
-    emit({
-      event: 'volume-start',
-      volume: name,
-      action,
-      entries: (reuse?.plan.reading ?? listing).spool.count,
-      of: listing.known && reuse ? reuse.parent.volume.entries : listing.spool.count,
-      bytes: (reuse?.plan ?? listing).bytes,
-    });
-    const { writer, pool, cache } = frames;
-    const options = { reader, writer, pool, emit, action, reuse, cache, memory: this.#memory };
     try {
+      emit({
+        event: 'volume-start',
+        volume: name,
+        action,
+        entries: (reuse?.plan.reading ?? listing).spool.count,
+        of: listing.known && reuse ? reuse.parent.volume.entries : listing.spool.count,
+        bytes: (reuse?.plan ?? listing).bytes,
+      });
+      const { writer, pool, cache } = frames;
+      const options = { reader, writer, pool, emit, action, reuse, cache, memory: this.#memory };
       const reading = await readIntoRepository(volume, listing, options);
       emit({ event: 'volume-done', volume: name, action, bytes: reading.bytes });
-      return reading;
-    } finally {
-      await reader?.close();
+      return reader ? closing(reader, reading) : reading;
+    } catch (error) {
+      await reader?.close().catch(() => {});
+      throw error;
     }
   }
 
@@ -114,7 +115,7 @@ export class SourceReader {
       if (!listing.known && !reader) begin(listing.fsType, listing.plain);
       return { listing, reuse: await comparison?.plan(listing), reader };
     } catch (error) {
-      await reader?.close();
+      await reader?.close().catch(() => {});
       throw error;
     } finally {
       await comparison?.close();
@@ -132,6 +133,24 @@ export class SourceReader {
     }
     return { globs: exclude, directories: own };
   }
+}
+
+/** Puts the reader away while others go on: containers that stand still need not wait for it. */
+function closing(reader: VolumeReader, reading: VolumeReading): VolumeReading {
+  const closed = reader.close();
+  closed.catch(() => {});
+  return {
+    bytes: reading.bytes,
+    finish: async () => {
+      const backup = await reading.finish();
+      await closed;
+      return backup;
+    },
+    abandon: async () => {
+      await closed.catch(() => {});
+      await reading.abandon();
+    },
+  };
 }
 
 /** Lets go of volumes that were read, and will not be stored to their end. */

@@ -67,7 +67,7 @@ export async function readIntoRepository(
   }
   const { reader } = options;
   if (!reader) throw new VolbakError('UNEXPECTED', 'a listing without records is to be read');
-  const runs = reuse && new ReusedRuns(reuse.runs(), reuse.plan.ranges);
+  const runs = reuse?.runs && new ReusedRuns(reuse.runs, reuse.plan.ranges);
   const abandon = async () => runs?.close();
   try {
     const { writer, pool, memory, cache } = options;

@@ -80,24 +80,46 @@ export class VolumeReader {
       gaps: reading.gaps ?? new Uint32Array(),
       plain: reading.plain,
     };
-    this.#worker.postMessage(setup);
     const run = await useHelper(
       await this.#started,
-      (helper) => drive(helper, this.#worker, pipe, reading.spool, this.#outcome, options),
+      (helper) => {
+        this.#worker.postMessage(setup);
+        return drive(helper, this.#worker, pipe, reading.spool, this.#outcome, options);
+      },
       this.#ctx.signal,
     );
     const verdict = judgeTar(run.exitCode, run.stderr, run.result);
     return { ...verdict, bytes: (run.result as ReaderEnd).bytes };
   }
 
+  /** Raises what removing the helper raises, after all else is put away. */
   async close(): Promise<void> {
     const pipe = await this.#pipe.catch(() => undefined);
     const started = await this.#started.catch(() => undefined);
-    if (started) await letGo(started);
-    await pipe?.release();
-    await this.#worker.terminate();
-    await pipe?.remove();
+    try {
+      if (started) await letGo(started);
+    } finally {
+      await released(pipe, this.#worker.terminate());
+      await pipe?.remove();
+    }
   }
+}
+
+/** How often whoever waits at a FIFO is let go on: it may come to it only after the first time. */
+const RELEASE_MS = 50;
+
+/** What `end` settles as; until then nobody has to wait at the FIFO for a helper that is gone. */
+async function released<T>(pipe: Pipe | undefined, end: Promise<T>): Promise<T> {
+  let settled = false;
+  const settle = () => {
+    settled = true;
+  };
+  const watched = end.then(settle, settle);
+  while (!settled) {
+    await pipe?.release();
+    await Promise.race([watched, ...(pipe ? [after(RELEASE_MS)] : [])]);
+  }
+  return end;
 }
 
 /** Reads the listed members of a volume. */
@@ -144,8 +166,7 @@ async function drive(
     await Promise.all([names, output]);
     await helper.exit;
     // A helper that never opened the FIFO leaves the thread waiting for it.
-    await pipe?.release();
-    return await outcome;
+    return await released(pipe, outcome);
   };
   const failure = outcome.then((end) => (end instanceof VolbakError ? end : new Promise<never>(() => {})));
   const first = await Promise.race([work(), failure, ...(options.failed ? [options.failed] : [])]);

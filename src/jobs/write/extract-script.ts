@@ -8,20 +8,35 @@ export interface ArchiveTraits {
   ordered?: boolean;
 }
 
+/** Exit code where not all could be brought to the disk; the last line says why. */
+export const NOT_ON_DISK = 93;
+
 /**
- * Writes to the disk what tar has written so far, once a second, so that the end has little left to wait for: an engine
- * does not end a container before all is on its disk. Not every `sync` knows `-f`; asking for /proc costs nothing.
+ * Brings to the disk what tar has written so far, once a second, so that the end has little left to wait for: an engine does not
+ * end a container before all is on its disk. Not every `sync` knows `-f`; asking for /proc costs nothing. The file `syncing`
+ * is there while one is at work, and stays when it failed. A file system tells of an error once, and of those before our time to
+ * whoever asks first: that is what the first call is for.
  */
 const SYNC_MEANWHILE = `
+tmp=\${VOLBAK_TMP:-/tmp}
 if sync -f /proc 2>/dev/null; then
-  while sleep 1; do sync -f "$@" || : >/tmp/unsynced; done >/dev/null 2>&1 &
+  sync -f "$@" >/dev/null 2>&1
+  while sleep 1; do
+    : >"$tmp/syncing"
+    sync -f "$@" 2>"$tmp/why" || exit
+    rm "$tmp/syncing"
+  done >/dev/null 2>&1 &
   trap 'kill $! 2>/dev/null' EXIT
 fi
 `;
 
 /** Only what is on the disk is restored: file systems report a failing disk to whoever syncs, not to who writes. */
 const SYNC_AT_LAST = `
-[ -z "$!" ] || { sync -f "$@" && [ ! -e /tmp/unsynced ]; } || { echo 'not all could be written to the disk' >&2; exit 1; }
+if [ -n "$!" ]; then
+  sync -f "$@" || exit ${NOT_ON_DISK}
+  while [ -e "$tmp/syncing" ] && kill -0 $! 2>/dev/null; do sleep 0.1 || sleep 1; done
+  [ ! -e "$tmp/syncing" ] || { cat "$tmp/why" >&2; exit ${NOT_ON_DISK}; }
+fi
 `;
 
 /**
@@ -34,7 +49,7 @@ export function extractScript({ compressed = false, ordered = false }: ArchiveTr
     `${ordered ? '' : '--delay-directory-restore '}--warning=no-timestamp --warning=no-unknown-keyword ` +
     '--quoting-style=escape --blocking-factor=128 --file=-';
   const extract = compressed
-    ? `{ gzip -d -c; echo $? >/tmp/gzip; } | ${tar} || exit\n(exit "$(cat /tmp/gzip)") || exit\n`
+    ? `{ gzip -d -c; echo $? >"$tmp/gzip"; } | ${tar} || exit\n(exit "$(cat "$tmp/gzip")") || exit\n`
     : `if [ -n "$lane" ]; then ${tar} <"$lane"; else ${tar}; fi || exit\n`;
   return `cd "$1" || exit ${NO_DIRECTORY}\nlane=$2; shift 2${SYNC_MEANWHILE}${extract}${SYNC_AT_LAST}`;
 }

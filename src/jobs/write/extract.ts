@@ -9,7 +9,7 @@ import { type Helper, WRITE_CAPABILITIES } from '../../engine/helper.ts';
 import { createPipe, type Pipe } from '../../engine/lanes/pipe.ts';
 import { runHelper, type StderrLog } from '../../engine/run-helper.ts';
 import type { EngineContext } from '../engine-context.ts';
-import { type ArchiveTraits, extractScript } from './extract-script.ts';
+import { type ArchiveTraits, extractScript, NOT_ON_DISK } from './extract-script.ts';
 
 /** What tar said while it extracted, though it ended well: something may not be as it was. */
 export type ExtractWarnings = string[];
@@ -133,13 +133,24 @@ function judge(exitCode: number, stderr: StderrLog, refused: unknown): ExtractWa
   const full = lines.find((line) =>
     /No space left on device|Disk quota exceeded|: Wrote only \d+ of/.test(line),
   );
+  const notOnDisk = exitCode === NOT_ON_DISK;
   const why =
     full ??
-    lines.find((line) => !line.includes('Exiting with failure')) ??
+    (notOnDisk ? lines.at(-1) : lines.find((line) => !line.includes('Exiting with failure'))) ??
     messageOf(refused ?? 'it said nothing');
   throw new VolbakError(
     'HELPER_FAILED',
-    `writing into the volume failed: the helper ended with exit code ${exitCode}: ${printable(why)}`,
-    full ? { hint: "Make room on the engine's disk." } : {},
+    notOnDisk
+      ? `writing to the volume's disk failed: ${printable(why)}`
+      : `writing into the volume failed: the helper ended with exit code ${exitCode}: ${printable(why)}`,
+    hintFor(full !== undefined, notOnDisk),
   );
+}
+
+function hintFor(isFull: boolean, notOnDisk: boolean): { hint?: string } {
+  if (isFull) return { hint: "Make room on the engine's disk." };
+  if (!notOnDisk) return {};
+  return {
+    hint: "The kernel's log on the engine's machine says more. The error may be another program's on the same file system: try again.",
+  };
 }

@@ -42,6 +42,19 @@ describe.each(['pipe', 'attach'])('a helper killed in the middle, lane %s', (lan
     await expectNothingLeft(scene, running, 1);
   });
 
+  test('that waits while the volume is listed ends a backup with exit 22, too', async () => {
+    const many = scene.name(`many-${lane}`);
+    await docker(scene.host, 'volume', 'create', many);
+    await inVolume(scene.host, many, 'seq 100000 | xargs touch');
+    const running = await start([...scene.options, '--lane', lane, 'backup', '--volume', many]);
+    await killHelper('read');
+    const { exit, json } = await running.end();
+    expect(json.at(-1)).toMatchObject({ event: 'error', code: 'HELPER_FAILED', exit: 22 });
+    expect(json.at(-1).message).toContain('exit code 137');
+    expect(exit).toBe(22);
+    await expectNothingLeft(scene, running, 1);
+  });
+
   test('ends a restore with exit 22: no volume, no helper', async () => {
     const target = scene.name(`restored-${lane}`);
     const running = await start([...scene.options, '--lane', lane, 'restore', volume, '--to-volume', target]);

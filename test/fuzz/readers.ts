@@ -2,6 +2,8 @@ import zlib from 'node:zlib';
 import { expect } from 'vitest';
 import { decompress } from '../../src/codec/decompress.ts';
 import { isVolbakError } from '../../src/core/errors.ts';
+import { ListingParser } from '../../src/jobs/read/listing.ts';
+import { ListingIntake } from '../../src/jobs/read/listing-intake.ts';
 import { readDescriptor } from '../../src/repository/descriptor.ts';
 import { memberLine, parseIndexLine } from '../../src/repository/index-lines.ts';
 import { manifestKey, parseManifestKey } from '../../src/repository/keys.ts';
@@ -29,6 +31,7 @@ function allow(error: unknown, ...kinds: ((error: unknown) => boolean)[]): void 
 const isTar = (error: unknown) => error instanceof TarError;
 const isRange = (error: unknown) => error instanceof RangeError;
 const isListing = (error: unknown) => error instanceof ListingError;
+const isHelperFailed = (error: unknown) => isVolbakError(error, 'HELPER_FAILED');
 const isIntegrity = (error: unknown) => isVolbakError(error, 'INTEGRITY');
 const isUsage = (error: unknown) => isVolbakError(error, 'USAGE');
 
@@ -135,6 +138,28 @@ const listing: Reader = (input) => {
   }
 };
 
+/** A listing that is held until its end gives what one gives that is gone through as it comes, and is known again. */
+const intake: Reader = async (input) => {
+  const failure = (error: unknown): undefined => {
+    allow(error, isListing, isHelperFailed);
+  };
+  const direct = () => {
+    const parser = new ListingParser(undefined);
+    for (const chunk of chunks(input)) parser.push(chunk);
+    return parser.finish([]);
+  };
+  const held = async (hash?: string) => {
+    const leftOut = { globs: [], directories: [] };
+    const taken = new ListingIntake(new ListingParser(undefined), { leftOut, known: () => hash });
+    for (const chunk of chunks(input)) taken.push(chunk);
+    return taken.finish([]);
+  };
+  const expected = await Promise.resolve().then(direct).catch(failure);
+  const listed = await held().catch(failure);
+  expect(listed && { ...listed, hash: undefined }).toEqual(expected && { ...expected, hash: undefined });
+  if (listed?.hash !== undefined) expect(await held(listed.hash)).toMatchObject({ known: true });
+};
+
 const index: Reader = (input) => {
   for (const line of input.toString('utf8').split('\n').slice(0, 200)) {
     try {
@@ -228,6 +253,7 @@ export const READERS: Record<string, Reader> = {
   tar,
   rewritten,
   listing,
+  intake,
   index,
   manifest,
   descriptor,

@@ -13,7 +13,7 @@ import { Session } from '../../repository/session.ts';
 import type { EngineContext } from '../engine-context.ts';
 import type { JobEnvironment } from '../environment.ts';
 import { halt } from '../hold.ts';
-import { inspectTargets } from '../write/inspect.ts';
+import { inspectTargets, type TargetState } from '../write/inspect.ts';
 import { assertKeepName } from '../write/keep-old.ts';
 import { assertNothingNested } from '../write/nested.ts';
 import { inspectSettled } from '../write/settle.ts';
@@ -129,7 +129,7 @@ async function restoreInto(
   fetch: FetchOptions,
 ): Promise<RestoredVolume[]> {
   const { ctx, env } = deps;
-  await inspectExisting(deps, targets, options);
+  const existing = await inspectExisting(deps, targets, options);
   const made = new MadeVolumes(ctx.engine, new Journal(`${env.stateDirectory}/${MADE_VOLUMES_JOURNAL}`));
   const resume = await stopUsers(deps, targets, options);
   try {
@@ -142,7 +142,9 @@ async function restoreInto(
       targets.map(({ spec }) => ({ name: spec.name })),
       false,
     );
-    const states = await inspectTargets(ctx, attachment);
+    // What was looked at a moment ago is not looked at again, where nothing was made or stopped since.
+    const seen = made.names.size === 0 && !options.stop;
+    const states = seen ? existing : await inspectTargets(ctx, attachment);
     if (options.onConflict === 'replace')
       for (const { spec } of targets) await assertNothingNested(ctx.engine, spec.name);
     const restored = await fillAll({ ...deps, targets, states, attachment, made, options, fetch });
@@ -166,16 +168,16 @@ function oddPlace({ driverOpts }: VolumeSpec, made: boolean): string | undefined
   return `its options, as the snapshot has them, lead to ${device} on the engine's machine`;
 }
 
-/** Looks at all targets before the first is touched: a refusal leaves everything as it was. */
+/** Looks at all targets that are there before the first is touched: a refusal leaves everything as it was. */
 async function inspectExisting(
   { ctx, env }: RestoreDeps,
   targets: RestoreTarget[],
   options: RestoreOptions,
-): Promise<void> {
+): Promise<Map<string, TargetState>> {
   const existing: { name: string }[] = [];
   for (const { spec } of targets)
     if (await findVolume(ctx.engine, spec.name)) existing.push({ name: spec.name });
-  if (existing.length === 0) return;
+  if (existing.length === 0) return new Map();
   const states = await inspectSettled(ctx, mountEach(existing, true), env.emit);
   for (const [name, state] of states) {
     try {
@@ -193,6 +195,7 @@ async function inspectExisting(
       );
     }
   }
+  return states;
 }
 
 async function stopUsers(

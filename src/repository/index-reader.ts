@@ -1,7 +1,7 @@
 import type { IndexMember } from '../core/member.ts';
 import { type FetchOptions, fetchFrames, fetchIndexFrames } from './fetch.ts';
 import type { FrameRef } from './frame-ref.ts';
-import { type IndexLine, parseIndexLine } from './index-lines.ts';
+import { type IndexLine, isFrameLine, parseIndexLine } from './index-lines.ts';
 
 /** The text lines of an index, streamed; frames are cut at line ends. Raises INTEGRITY. */
 async function* readLines(index: readonly FrameRef[], options: FetchOptions): AsyncGenerator<string> {
@@ -38,7 +38,7 @@ export async function* readFrameRefs(
   options: FetchOptions,
 ): AsyncGenerator<FrameRef> {
   for await (const text of readLines(index, options)) {
-    if (!text.startsWith('{"frame":')) continue;
+    if (!isFrameLine(text)) continue;
     const line = parseIndexLine(text);
     if (line.kind === 'frame') yield line.frame;
   }
